@@ -1,0 +1,289 @@
+//! The one error: what went wrong, and for whom. It speaks no protocol; the edges
+//! (`rpc/status.rs`, `http/status.rs`) say it in theirs.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CommunityId, DeliveryId, IdentityId, InstallationId, ProcessId, ProcessState, Time,
+};
+
+/// What everything in the gateway answers with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Serialisable, since an answer is kept for its request id.
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    /// Fields that are malformed or missing.
+    #[error("{}", sentences(.0))]
+    Invalid(Vec<Fault>),
+    /// Input that does not fit its JSON Schema.
+    #[error("{of} does not fit its schema: {}", sentences(.faults))]
+    Schema {
+        /// What the schema is of, such as `randomness.random-int`.
+        of: String,
+        /// Every fault, at most 20.
+        faults: Vec<Fault>,
+    },
+    /// It does not exist.
+    #[error("{0} does not exist")]
+    NotFound(Thing),
+    /// It exists already.
+    #[error("{0} exists already")]
+    Exists(Thing),
+    /// The account is linked to another identity.
+    #[error("the account is linked to the identity {0} already; unlink it there, or merge the two")]
+    Linked(IdentityId),
+    /// The community did not enable the plugin.
+    #[error(
+        "the plugin {plugin} is not enabled for community {community}; enable it with EnablePlugin"
+    )]
+    NotEnabled {
+        /// The community.
+        community: CommunityId,
+        /// The plugin's name.
+        plugin: String,
+    },
+    /// Several installations fit.
+    #[error("several installations of {plugin} fit; name one of {} as installation_id", join(.installations))]
+    Ambiguous {
+        /// The plugin's name.
+        plugin: String,
+        /// Those that fit.
+        installations: Vec<InstallationId>,
+    },
+    /// The process is done, or takes no more votes.
+    #[error("the process {process} is done: {why}")]
+    Done {
+        /// Which.
+        process: ProcessId,
+        /// Where it stands.
+        state: ProcessState,
+        /// For people.
+        why: String,
+    },
+    /// The plugin cannot do this.
+    #[error("{why}")]
+    Unsupported {
+        /// The plugin's name.
+        plugin: String,
+        /// For people.
+        why: String,
+    },
+    /// Processes of the installation are open.
+    #[error("the installation {0} has open processes; close or cancel them first")]
+    Busy(InstallationId),
+    /// Somebody changed it first.
+    #[error("somebody changed it first; read it again and retry with the new etag")]
+    Changed,
+    /// The cursor is damaged.
+    #[error("the cursor is damaged; send one exactly as it was received, or start_at EARLIEST")]
+    CursorInvalid,
+    /// The log no longer reaches back so far.
+    #[error(
+        "the log no longer reaches back so far; go on after earliest_cursor, and read again what you keep"
+    )]
+    CursorExpired {
+        /// The oldest place that still works.
+        earliest: String,
+    },
+    /// The cursor is of another feed.
+    #[error(
+        "the cursor is of another feed, as after a restore; go on after earliest_cursor, and read again what you keep"
+    )]
+    CursorForeign {
+        /// The oldest place that works.
+        earliest: String,
+    },
+    /// The cursor is past the end.
+    #[error("the cursor is past the end of the log; was the gateway's database exchanged?")]
+    CursorAhead,
+    /// The request id was used before for something else.
+    #[error("the request_id was used for another request within the last day; choose a new one")]
+    RequestIdReused,
+    /// The same request is still running.
+    #[error(
+        "a request with this request_id is still running; retry with the same one to get its answer"
+    )]
+    InProgress,
+    /// Whether it happened cannot be known.
+    #[error(
+        "{why}; it may have happened: look at {plugin} before trying again with a new request_id"
+    )]
+    OutcomeUnknown {
+        /// The plugin's name.
+        plugin: String,
+        /// What is known.
+        why: String,
+    },
+    /// The platform did not do it.
+    #[error("{plugin}: {trouble}")]
+    Platform {
+        /// The plugin's name.
+        plugin: String,
+        /// What it said, or that it said nothing.
+        trouble: Trouble,
+    },
+    /// The plugin says no.
+    #[error("{why}")]
+    Refused {
+        /// The plugin's name.
+        plugin: String,
+        /// For people.
+        why: String,
+    },
+    /// A webhook whose signature does not hold.
+    #[error("the signature does not hold: {0}")]
+    Unsigned(String),
+    /// This server is shutting down.
+    #[error("this server is shutting down; call again")]
+    Draining,
+    /// The database does not answer.
+    #[error("the database does not answer; call again")]
+    StoreUnavailable,
+    /// The disk is full.
+    #[error("the disk of the gateway is full; reads go on, the operator must make room")]
+    StorageFull,
+    /// A fault of the gateway. Logged at the edge, never shown.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// One fault of one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Where: a field path, such as `community.community_id` or `parameters/options/0`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub why: String,
+}
+
+/// What may not exist, or exist already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Thing {
+    /// A community.
+    Community(CommunityId),
+    /// A plugin, action or process type, by its name.
+    Plugin(String),
+    /// An installation.
+    Installation(InstallationId),
+    /// A plugin's installation for one community on its platform.
+    PluginInstallation {
+        /// The plugin's name.
+        plugin: String,
+        /// What the community is called on the platform.
+        platform_id: String,
+    },
+    /// A process.
+    Process(ProcessId),
+    /// An identity.
+    Identity(IdentityId),
+    /// A delivery.
+    Delivery(DeliveryId),
+    /// A webhook; what was wrong with the address is not said.
+    Webhook,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Community(id) => write!(f, "the community {id}"),
+            Self::Plugin(name) => write!(f, "the plugin, action or process {name}"),
+            Self::Installation(id) => write!(f, "the installation {id}"),
+            Self::PluginInstallation {
+                plugin,
+                platform_id,
+            } if platform_id.is_empty() => {
+                write!(f, "an installation of {plugin} in this community")
+            }
+            Self::PluginInstallation {
+                plugin,
+                platform_id,
+            } => {
+                write!(f, "an installation of {plugin} for {platform_id}")
+            }
+            Self::Process(id) => write!(f, "the process {id}"),
+            Self::Identity(id) => write!(f, "the identity {id}"),
+            Self::Delivery(id) => write!(f, "the delivery {id}"),
+            Self::Webhook => write!(f, "the webhook"),
+        }
+    }
+}
+
+/// What a platform said, or that it said nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// It surely did nothing: it was not reached, or was only to be read.
+    Unavailable(String),
+    /// It limits us; how long to wait, if it says.
+    RateLimited(Option<Duration>),
+    /// It refused our credentials.
+    Unauthorized(String),
+    /// It refused the request.
+    Rejected {
+        /// Its HTTP status, or 0 if it said no in another way.
+        status: u16,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "the platform does not answer: {why}"),
+            Self::RateLimited(None) => write!(f, "the platform limits us; wait and call again"),
+            Self::RateLimited(Some(wait)) => {
+                write!(
+                    f,
+                    "the platform limits us; call again in {} s",
+                    wait.as_secs()
+                )
+            }
+            Self::Unauthorized(why) => {
+                write!(
+                    f,
+                    "the platform refused the installation's credentials: {why}"
+                )
+            }
+            Self::Rejected { why, .. } => write!(f, "the platform refused the request: {why}"),
+        }
+    }
+}
+
+impl Error {
+    /// One malformed or missing field.
+    pub fn invalid(field: impl Into<String>, why: impl Into<String>) -> Self {
+        let (field, why) = (field.into(), why.into());
+        Self::Invalid(vec![Fault { field, why }])
+    }
+
+    /// A fault of the gateway; say what was being done.
+    pub fn internal(what: impl fmt::Display) -> Self {
+        Self::Internal(what.to_string())
+    }
+
+    /// A process whose voting ended before the call came.
+    pub fn voting_ended(process: ProcessId, state: ProcessState, at: Time) -> Self {
+        let why = format!("voting ended at {}", at.rfc3339());
+        Self::Done {
+            process,
+            state,
+            why,
+        }
+    }
+}
+
+fn sentences(faults: &[Fault]) -> String {
+    let each = faults.iter().map(|f| match f.field.as_str() {
+        "" => f.why.clone(),
+        field => format!("{field}: {}", f.why),
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+fn join(ids: &[InstallationId]) -> String {
+    let each: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    each.join(", ")
+}

@@ -1,0 +1,5 @@
+//! The Metagov gateway.
+
+pub mod error;
+pub mod model;
+pub mod plugins;

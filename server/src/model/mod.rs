@@ -1,0 +1,37 @@
+//! Words: the plain data that every other room speaks of. No I/O, no protocol.
+//!
+//! One noun, one file; the same noun has the same file name in `store`, `gateway`,
+//! `rpc` and `tests`. Read `process.rs` and `event.rs` first: the rest of the
+//! gateway exists for them. Ids are newtypes (`id.rs`), times are [`Time`], which
+//! counts microseconds. What must never leave the gateway is marked `serde(skip)`
+//! or wrapped in [`Secrets`].
+
+mod ballot;
+mod community;
+mod delivery;
+mod event;
+mod id;
+mod identity;
+mod installation;
+mod plugin;
+mod process;
+mod time;
+
+pub use ballot::Ballot;
+pub use community::Community;
+pub use delivery::{Delivery, DeliveryState, Hook, HookReply};
+pub use event::{Change, Event, EventKind, Initiator, NewEvent, Payload, PlatformEvent};
+pub use id::{
+    CommunityId, DeliveryId, EventId, IdentityId, InstallationId, Principal, ProcessId, RequestId,
+};
+pub use identity::{Account, Identity, LinkMethod, LinkQuality};
+pub use installation::{Installation, Secrets};
+pub use plugin::{
+    ActionDescriptor, AuthKind, CloseTimeSupport, EventDescriptor, PluginDescriptor,
+    ProcessDescriptor,
+};
+pub use process::{OptionTally, Process, ProcessError, ProcessState, Tally};
+pub use time::Time;
+
+/// A JSON object.
+pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,95 @@
+//! What every step of a plugin is given.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Error, Http, Result, Time};
+use crate::model::{CommunityId, InstallationId};
+
+/// What every step of a plugin is given: the installation's typed configuration, the
+/// operator's settings for the plugin, and the way to the platform.
+#[derive(Clone)]
+pub struct Context<C, O = Nothing> {
+    /// The installation's configuration, with its secrets.
+    pub config: C,
+    /// The operator's settings for this plugin.
+    pub operator: O,
+    /// The only way out.
+    pub http: Http,
+    /// For whom the step runs.
+    pub place: Place,
+    pub(super) state: Arc<BTreeMap<String, Value>>,
+}
+
+impl<C, O> Context<C, O> {
+    /// A row of the installation's state, if it is there. Rows whose key has a `/`
+    /// are seen by `fold` only.
+    pub fn state<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let Some(value) = self.state.get(key) else {
+            return Ok(None);
+        };
+        let parsed = serde_json::from_value(value.clone());
+        parsed
+            .map(Some)
+            .map_err(|e| Error::internal(format!("state {key}: {e}")))
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        Time::now()
+    }
+}
+
+/// For whom a step runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The installation; new while `setup` runs for the first time.
+    pub installation_id: InstallationId,
+    /// The community it belongs to.
+    pub community_id: CommunityId,
+    /// What the community is called on the platform; empty before `setup`.
+    pub platform_id: String,
+    /// Where the platform reaches us. Secret.
+    pub webhook_url: String,
+}
+
+/// No settings, no parameters: an object without properties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// A secret of a configuration: `writeOnly` in the schema, never returned by the API,
+/// never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself, for the one place that sends or compares it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl JsonSchema for Secret {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1, "writeOnly": true})
+    }
+}

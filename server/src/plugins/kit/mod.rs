@@ -1,0 +1,60 @@
+//! The kit: what a plugin is, and everything it is made of.
+//!
+//! A plugin is one file with a function `plugin() -> Plugin` and one line in
+//! `plugins/mod.rs`. The [`Builder`] is its table of contents; the rest of the file
+//! is plain functions with typed input and output. Start with `randomness.rs`, the
+//! teaching example, then `ballot.rs` (a vote that the gateway holds) and
+//! `discourse.rs` (webhooks, polling, operator settings).
+//!
+//! - **Schemas come from the types** (`#[derive(Deserialize, JsonSchema)]`), so schema
+//!   and parser cannot drift. Doc comments become the catalogue's texts.
+//! - **Plugins return, they do not call back.** Whatever runs returns its result and a
+//!   list of [`Signal`]s; the gateway does what they say, in one transaction. There is
+//!   no handle to the store, the feed or the gateway in [`Context`].
+//! - **`receive` and `route` are not async**: they verify and compute. What must be
+//!   asked of the platform is a [`Signal::Refresh`] or a [`Signal::Fetch`].
+//! - **One HTTP client**, [`Context::http`]. It knows what a fault means: nothing done,
+//!   refused, or outcome unknown (`http.rs`).
+//!
+//! Erased, a plugin is a plain struct of descriptors and boxed functions over JSON
+//! ([`Plugin`]); everything that crosses is plain data.
+
+mod builder;
+mod context;
+mod erased;
+mod http;
+mod process;
+mod schema;
+mod signal;
+
+pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
+pub use context::{Context, Nothing, Place, Secret};
+pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Step};
+pub use http::{Body, Http, Request, Response};
+pub use process::{
+    Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,
+};
+pub use schema::Schema;
+pub use signal::{Folded, Happened, Installed, Received, Repeat, Routed, Signal};
+
+pub use crate::{
+    error::{Error, Result},
+    model::{
+        Account, Ballot, CloseTimeSupport, Hook, HookReply, LinkMethod, LinkQuality, Object,
+        OptionTally, ProcessId, Tally, Time,
+    },
+};
+
+/// The plugin says no to what was asked: `PLUGIN_REFUSED`, with this sentence.
+pub fn refuse(why: impl Into<String>) -> Error {
+    Error::Refused {
+        plugin: String::new(),
+        why: why.into(),
+    }
+}
+
+/// A parameter is wrong in a way that its schema cannot say: `INVALID_FIELD` at this
+/// path, such as `parameters/options`.
+pub fn invalid(field: impl Into<String>, why: impl Into<String>) -> Error {
+    Error::invalid(field, why)
+}

@@ -1,0 +1,1 @@
+//! Claims about the gateway, shown through its real server.
