@@ -264,6 +264,22 @@ impl Error {
         Self::Internal(what.to_string())
     }
 
+    /// The same, with the plugin named where a plugin's step left that open.
+    pub fn of_plugin(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::Unsupported { plugin, .. }
+            | Self::OutcomeUnknown { plugin, .. }
+            | Self::Platform { plugin, .. }
+            | Self::Refused { plugin, .. }
+                if plugin.is_empty() =>
+            {
+                name.clone_into(plugin);
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// A process whose voting ended before the call came.
     pub fn voting_ended(process: ProcessId, state: ProcessState, at: Time) -> Self {
         let why = format!("voting ended at {}", at.rfc3339());

@@ -1,5 +1,7 @@
 //! The Metagov gateway.
 
 pub mod error;
+pub mod feed;
 pub mod model;
 pub mod plugins;
+pub mod store;

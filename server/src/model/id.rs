@@ -84,6 +84,15 @@ text_id! {
     Principal,
 }
 
+/// Names a request: unique within its principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// Who asks.
+    pub principal: Principal,
+    /// What they call it.
+    pub id: RequestId,
+}
+
 impl CommunityId {
     /// Reads an id; `None` if it is not of the form above.
     pub fn parse(text: &str) -> Option<Self> {

@@ -23,6 +23,7 @@ pub use delivery::{Delivery, DeliveryState, Hook, HookReply};
 pub use event::{Change, Event, EventKind, Initiator, NewEvent, Payload, PlatformEvent};
 pub use id::{
     CommunityId, DeliveryId, EventId, IdentityId, InstallationId, Principal, ProcessId, RequestId,
+    RequestKey,
 };
 pub use identity::{Account, Identity, LinkMethod, LinkQuality};
 pub use installation::{Installation, Secrets};
@@ -30,7 +31,7 @@ pub use plugin::{
     ActionDescriptor, AuthKind, CloseTimeSupport, EventDescriptor, PluginDescriptor,
     ProcessDescriptor,
 };
-pub use process::{OptionTally, Process, ProcessError, ProcessState, Tally};
+pub use process::{FailReason, OptionTally, Process, ProcessError, ProcessState, Tally};
 pub use time::Time;
 
 /// A JSON object.

@@ -105,10 +105,22 @@ impl ProcessState {
 /// Why a process failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessError {
-    /// Stable and machine readable: the name of an `ErrorReason`.
-    pub reason: String,
+    /// Stable and machine readable.
+    pub reason: FailReason,
     /// For people.
     pub message: String,
+}
+
+/// Why a process failed, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailReason {
+    /// Whether it ever started cannot be known.
+    OutcomeUnknown,
+    /// The platform says that it broke, or refused to close it.
+    PlatformRejected,
+    /// The platform did not answer for too long.
+    PlatformUnavailable,
 }
 
 /// Votes counted, in one shape on every platform.

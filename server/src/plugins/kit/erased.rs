@@ -49,9 +49,12 @@ pub struct Plugin {
     pub poll: Option<Step<(), Vec<Signal>>>,
     /// Answers a [`Signal::Fetch`].
     pub fetch: Option<Step<Value, Vec<Signal>>>,
-    /// Answers a [`Signal::Fold`]: key, row and input.
-    pub fold: Option<Pure<(String, Option<Value>, Value), Folded<Value>>>,
+    /// Answers a [`Signal::Fold`].
+    pub fold: Option<Pure<Row, Folded<Value>>>,
 }
+
+/// What a fold is given: the row's key, the row, the input.
+pub type Row = (String, Option<Value>, Value);
 
 /// An action.
 pub struct Action {

@@ -149,16 +149,18 @@ pub struct Request {
 
 impl Request {
     /// Sets a header. One of these is usually secret, so the value is never logged.
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        self.header_named(name, value)
+    }
+
+    /// Sets a header whose name is data.
+    pub fn header_named(mut self, name: &str, value: &str) -> Self {
         self.headers = self.headers.and_then(|mut headers| {
-            let mut value = HeaderValue::from_str(value).map_err(|_| {
-                Error::invalid(
-                    "config",
-                    format!("{name} cannot be sent: it has a character that no header may have"),
-                )
-            })?;
+            let bad = |_| Error::invalid("config", format!("the header {name} cannot be sent: it has a character that no header may have"));
+            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(()))?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| bad(()))?;
             value.set_sensitive(true);
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(key, value);
             Ok(headers)
         });
         self

@@ -29,7 +29,7 @@ mod signal;
 
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
-pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Step};
+pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Row, Step};
 pub use http::{Body, Http, Request, Response};
 pub use process::{
     Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,

@@ -1,0 +1,313 @@
+//! The feed: everything that happened, in one order, for any number of readers.
+//!
+//! A reader is a stream that **pulls**: it reads the batch after its cursor, filters,
+//! yields, and only when there is no more waits for the head or the heartbeat. So a
+//! slow client slows itself: there is no queue per client, nobody is cut off, no event
+//! is lost. One task reads new rows once into a ring ([`tail`]); readers inside the
+//! ring are served from memory, older ones from the table, page by page.
+//!
+//! May use `store`, `model`, `error`. Read `filter.rs`, `cursor.rs`, then this file.
+
+mod cursor;
+mod filter;
+mod tail;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, stream};
+use tokio::{sync::watch, time::Instant};
+
+pub use cursor::Cursors;
+pub use filter::Filter;
+pub use tail::Entry;
+use tail::Tail;
+
+use crate::{
+    error::{Error, Result},
+    model::Time,
+    store::{Store, events},
+};
+
+/// The most events in one batch.
+const MAX_EVENTS: usize = 500;
+/// About the most bytes in one batch.
+const MAX_BYTES: usize = 1 << 20;
+/// The most rows that are read for one batch: a reader for whom nothing matches hears
+/// of its place at least as often.
+const MAX_ROWS: u64 = 1000;
+/// The most rows that one page of a list is looked for in.
+const MAX_LISTED_ROWS: u64 = 20 * MAX_ROWS;
+
+/// Where to start reading.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// Only what happens from now on.
+    Latest,
+    /// The oldest event still kept.
+    Earliest,
+    /// After this cursor.
+    After(String),
+    /// At the first event recorded at or after this time.
+    At(Time),
+}
+
+/// What a reader gets at once. Without events it is the hello, the heartbeat, and the
+/// word that nothing up to `position` matched.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The events that matched, in order.
+    pub events: Vec<Arc<Entry>>,
+    /// The place reached, matching or not.
+    pub position: i64,
+    /// Whether that is the end of the log as it now is.
+    pub caught_up: bool,
+}
+
+/// The feed of one database.
+#[derive(Clone)]
+pub struct Feed {
+    store: Store,
+    tail: Tail,
+    cursors: Arc<Cursors>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Feed {
+    /// Begins to follow the log. Streams end once `closing` is true.
+    pub async fn follow(store: Store, closing: watch::Receiver<bool>) -> Result<Self> {
+        let feed = events::feed(&store).await?;
+        let cursors = Arc::new(Cursors::new(feed.id, &feed.cursor_key)?);
+        let tail = Tail::follow(store.clone(), feed.position);
+        Ok(Self {
+            store,
+            tail,
+            cursors,
+            closing,
+        })
+    }
+
+    /// What makes and reads cursors of this feed.
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// The position to read after, for a start. See [`Cursors::read`] for what cursors
+    /// are refused.
+    pub async fn position(&self, start: Start) -> Result<i64> {
+        match start {
+            Start::Latest => Ok(events::feed(&self.store).await?.position),
+            Start::Earliest => self.earliest().await,
+            Start::After(cursor) => self.after(&cursor).await,
+            Start::At(time) => self.at(time).await,
+        }
+    }
+
+    async fn earliest(&self) -> Result<i64> {
+        let oldest = events::oldest(&self.store).await?;
+        Ok(oldest.map_or(0, |event| event.position - 1))
+    }
+
+    async fn after(&self, cursor: &str) -> Result<i64> {
+        let read = self.cursors.read(cursor);
+        let earliest = self.earliest().await?;
+        let position = match read {
+            Err(Error::CursorForeign { .. }) => {
+                let earliest = self.cursors.write(earliest);
+                return Err(Error::CursorForeign { earliest });
+            }
+            other => other?,
+        };
+        if position < earliest {
+            return Err(self.expired(earliest));
+        }
+        if position > events::feed(&self.store).await?.position {
+            return Err(Error::CursorAhead);
+        }
+        Ok(position)
+    }
+
+    async fn at(&self, time: Time) -> Result<i64> {
+        if time > Time::now() {
+            return Err(Error::invalid(
+                "start_time",
+                "lies in the future; events cannot be foreseen",
+            ));
+        }
+        let oldest = events::oldest(&self.store).await?;
+        if let Some(oldest) = oldest.filter(|oldest| time < oldest.record_time) {
+            return Err(self.expired(oldest.position - 1));
+        }
+        match events::first_since(&self.store, time).await? {
+            Some(first) => Ok(first - 1),
+            None => Ok(events::feed(&self.store).await?.position),
+        }
+    }
+
+    fn expired(&self, earliest: i64) -> Error {
+        let earliest = self.cursors.write(earliest);
+        Error::CursorExpired { earliest }
+    }
+
+    /// Follows the log after a position. The first batch comes at once, and silence is
+    /// never longer than `heartbeat`. Ends with [`Error::Draining`], or with
+    /// [`Error::CursorExpired`] if the trimming overtakes the reader.
+    pub fn watch(
+        &self,
+        filter: Filter,
+        position: i64,
+        heartbeat: Duration,
+    ) -> impl Stream<Item = Result<Batch>> + use<> {
+        let reader = Reader {
+            feed: self.clone(),
+            filter,
+            position,
+            heartbeat,
+            // The hello is due at once.
+            silent_until: Instant::now(),
+        };
+        stream::unfold(Some(reader), async |reader| {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(batch) => Some((Ok(batch), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// One page of the log, with at most `limit` events.
+    pub async fn list(&self, filter: &Filter, position: i64, limit: usize) -> Result<Batch> {
+        let mut page = Batch {
+            events: Vec::new(),
+            position,
+            caught_up: false,
+        };
+        let mut bytes = 0;
+        for _ in 0..MAX_LISTED_ROWS / MAX_ROWS {
+            let rows = self.rows(page.position).await?;
+            for entry in &rows {
+                if filter.matches(&entry.event) {
+                    if page.events.len() == limit
+                        || (bytes > 0 && bytes + entry.event.size > MAX_BYTES)
+                    {
+                        return Ok(page);
+                    }
+                    bytes += entry.event.size;
+                    page.events.push(entry.clone());
+                }
+                page.position = entry.event.position;
+            }
+            page.caught_up = page.position >= self.tail.head();
+            if rows.is_empty() || page.caught_up {
+                page.caught_up = true;
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// Rows after a position without a hole: from the ring if it reaches back so far,
+    /// else from the table. Empty only at the end of the log.
+    async fn rows(&self, position: i64) -> Result<Vec<Arc<Entry>>> {
+        if let Some(entries) = self.tail.after(position, MAX_ROWS as usize) {
+            return Ok(entries);
+        }
+        let rows = events::after(&self.store, position, MAX_ROWS).await?;
+        let mut expected = position;
+        for event in &rows {
+            expected += 1;
+            if event.position != expected {
+                // The trimming was here. Never a hole: an error, or all.
+                return Err(self.expired(self.earliest().await?));
+            }
+        }
+        Ok(rows
+            .into_iter()
+            .map(|event| Arc::new(Entry::new(event)))
+            .collect())
+    }
+}
+
+/// One stream.
+struct Reader {
+    feed: Feed,
+    filter: Filter,
+    position: i64,
+    heartbeat: Duration,
+    silent_until: Instant,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Batch> {
+        let mut head = self.feed.tail.heads();
+        let mut closing = self.feed.closing.clone();
+        let mut scanned = 0;
+        loop {
+            if *closing.borrow() {
+                return Err(Error::Draining);
+            }
+            // Read what the head was before the table is read: what comes later is
+            // the next round's.
+            head.borrow_and_update();
+            let rows = self.feed.rows(self.position).await?;
+            scanned += rows.len() as u64;
+            let batch = self.batch(&rows);
+            let due = Instant::now() >= self.silent_until;
+            if !batch.events.is_empty() || scanned >= MAX_ROWS || due {
+                self.silent_until = Instant::now() + self.patience();
+                return Ok(batch);
+            }
+            if !rows.is_empty() {
+                continue;
+            }
+            let position = self.position;
+            tokio::select! {
+                grown = head.wait_for(|head| *head > position) => {
+                    grown.map_err(|_| Error::Draining)?;
+                }
+                _ = closing.wait_for(|closing| *closing) => return Err(Error::Draining),
+                () = tokio::time::sleep_until(self.silent_until) => {}
+            }
+        }
+    }
+
+    /// Takes what fits from the rows: whole changes, unless one alone is too large.
+    fn batch(&mut self, rows: &[Arc<Entry>]) -> Batch {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        // Where the last whole change ended: rows taken, events matched.
+        let mut whole = None;
+        let mut taken = 0_usize;
+        for entry in rows {
+            let matches = self.filter.matches(&entry.event);
+            let full = events.len() >= MAX_EVENTS || bytes + entry.event.size > MAX_BYTES;
+            if matches && full && !events.is_empty() {
+                break;
+            }
+            taken += 1;
+            if matches {
+                bytes += entry.event.size;
+                events.push(entry.clone());
+            }
+            if entry.event.ends {
+                whole = Some((taken, events.len()));
+            }
+        }
+        if let Some((rows_taken, matched)) = whole {
+            taken = rows_taken;
+            events.truncate(matched);
+        }
+        if let Some(last) = taken.checked_sub(1).and_then(|last| rows.get(last)) {
+            self.position = last.event.position;
+        }
+        Batch {
+            events,
+            position: self.position,
+            caught_up: self.position >= self.feed.tail.head(),
+        }
+    }
+
+    /// A little less than the heartbeat, not the same for all: or all would beat
+    /// together.
+    fn patience(&self) -> Duration {
+        self.heartbeat.mul_f64(0.8 + 0.2 * rand::random::<f64>())
+    }
+}

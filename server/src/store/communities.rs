@@ -1,0 +1,92 @@
+//! Communities.
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+
+use super::{Rows, Tx, entity::community, failed};
+use crate::{
+    error::{Error, Result, Thing},
+    model::{Community, CommunityId, Time},
+};
+
+/// One community.
+pub async fn find(at: &impl Rows, id: &CommunityId) -> Result<Community> {
+    let row = community::Entity::find_by_id(id.as_str())
+        .one(at.rows())
+        .await
+        .map_err(failed)?;
+    row.map(read)
+        .ok_or_else(|| Error::NotFound(Thing::Community(id.clone())))
+}
+
+/// Up to `limit` communities after a place, oldest first.
+pub async fn list(
+    at: &impl Rows,
+    after: Option<(Time, CommunityId)>,
+    limit: u64,
+) -> Result<Vec<Community>> {
+    let mut query = community::Entity::find()
+        .order_by_asc(community::Column::CreateTime)
+        .order_by_asc(community::Column::Id)
+        .limit(limit);
+    if let Some((time, id)) = after {
+        let same_time = Condition::all()
+            .add(community::Column::CreateTime.eq(time.0))
+            .add(community::Column::Id.gt(id.as_str()));
+        let later = community::Column::CreateTime.gt(time.0);
+        query = query.filter(Condition::any().add(later).add(same_time));
+    }
+    let rows = query.all(at.rows()).await.map_err(failed)?;
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Adds a community.
+pub async fn insert(tx: &Tx, community: &Community) -> Result<()> {
+    let insert = community::Entity::insert(row(community).into_active_model());
+    insert
+        .exec_without_returning(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Replaces a community.
+pub async fn update(tx: &Tx, community: &Community) -> Result<()> {
+    let row = row(community).into_active_model().reset_all();
+    community::Entity::update(row)
+        .exec_without_returning(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes a community itself. What it owned is removed by its own tables' files.
+pub async fn delete(tx: &Tx, id: &CommunityId) -> Result<()> {
+    community::Entity::delete_by_id(id.as_str())
+        .exec(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn row(community: &Community) -> community::Model {
+    community::Model {
+        id: community.id.to_string(),
+        display_name: community.display_name.clone(),
+        create_time: community.create_time.0,
+        update_time: community.update_time.0,
+        etag: community.etag.clone(),
+    }
+}
+
+fn read(row: community::Model) -> Community {
+    Community {
+        id: CommunityId::trusted(row.id),
+        display_name: row.display_name,
+        create_time: Time(row.create_time),
+        update_time: Time(row.update_time),
+        etag: row.etag,
+    }
+}

@@ -1,0 +1,15 @@
+//! The tables as sea-orm knows them. `migrations/` makes them.
+#![allow(unreachable_pub)] // the derive makes its parts as public as the model
+
+pub(crate) mod account;
+pub(crate) mod ballot;
+pub(crate) mod community;
+pub(crate) mod delivery;
+pub(crate) mod event;
+pub(crate) mod feed;
+pub(crate) mod fetch;
+pub(crate) mod identity;
+pub(crate) mod installation;
+pub(crate) mod installation_state;
+pub(crate) mod process;
+pub(crate) mod request;

@@ -1,0 +1,239 @@
+//! Installations, and the state that plugins keep for them.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect,
+    sea_query::{Expr, OnConflict},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Rows, Tx,
+    entity::{installation, installation_state as state},
+    failed, from_text, to_text,
+};
+use crate::{
+    error::{Error, Result, Thing},
+    model::{CommunityId, Installation, InstallationId, Object, Secrets, Time},
+};
+
+/// One installation.
+pub async fn find(at: &impl Rows, id: InstallationId) -> Result<Installation> {
+    let row = installation::Entity::find_by_id(id.0)
+        .one(at.rows())
+        .await
+        .map_err(failed)?;
+    row.map_or(Err(Error::NotFound(Thing::Installation(id))), read)
+}
+
+/// Which installations to list.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Of this community.
+    pub community_id: Option<CommunityId>,
+    /// Of this plugin.
+    pub plugin: Option<String>,
+    /// With this name on the platform.
+    pub platform_id: Option<String>,
+    /// After this one.
+    pub after: Option<InstallationId>,
+}
+
+/// Up to `limit` installations, oldest first.
+pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Installation>> {
+    let mut query = installation::Entity::find()
+        .order_by_asc(installation::Column::Id)
+        .limit(limit);
+    if let Some(id) = &wanted.community_id {
+        query = query.filter(installation::Column::CommunityId.eq(id.as_str()));
+    }
+    if let Some(plugin) = &wanted.plugin {
+        query = query.filter(installation::Column::Plugin.eq(plugin.as_str()));
+    }
+    if let Some(platform_id) = &wanted.platform_id {
+        query = query.filter(installation::Column::PlatformId.eq(platform_id.as_str()));
+    }
+    if let Some(after) = wanted.after {
+        query = query.filter(installation::Column::Id.gt(after.0));
+    }
+    let rows = query.all(at.rows()).await.map_err(failed)?;
+    rows.into_iter().map(read).collect()
+}
+
+/// Adds an installation.
+pub async fn insert(tx: &Tx, installation: &Installation, poll_time: Option<Time>) -> Result<()> {
+    let mut row = row(installation)?;
+    row.poll_time = poll_time.map(|time| time.0);
+    let insert = installation::Entity::insert(row.into_active_model());
+    insert
+        .exec_without_returning(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Replaces an installation. When it is polled stays.
+pub async fn update(tx: &Tx, installation: &Installation) -> Result<()> {
+    let mut row = row(installation)?.into_active_model().reset_all();
+    row.not_set(installation::Column::PollTime);
+    installation::Entity::update(row)
+        .exec_without_returning(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes an installation with its state.
+pub async fn delete(tx: &Tx, id: InstallationId) -> Result<()> {
+    state::Entity::delete_many()
+        .filter(state::Column::InstallationId.eq(id.0))
+        .exec(tx.rows())
+        .await
+        .map_err(failed)?;
+    installation::Entity::delete_by_id(id.0)
+        .exec(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// The installations whose platforms are to be asked by now, longest due first.
+pub async fn due(at: &impl Rows, now: Time) -> Result<Vec<InstallationId>> {
+    let ids: Vec<Uuid> = installation::Entity::find()
+        .select_only()
+        .column(installation::Column::Id)
+        .filter(installation::Column::PollTime.lte(now.0))
+        .order_by_asc(installation::Column::PollTime)
+        .limit(1000)
+        .into_tuple()
+        .all(at.rows())
+        .await
+        .map_err(failed)?;
+    Ok(ids.into_iter().map(InstallationId).collect())
+}
+
+/// When the next platform is to be asked.
+pub async fn next_due(at: &impl Rows) -> Result<Option<Time>> {
+    let time: Option<Option<i64>> = installation::Entity::find()
+        .select_only()
+        .column_as(installation::Column::PollTime.min(), "time")
+        .into_tuple()
+        .one(at.rows())
+        .await
+        .map_err(failed)?;
+    Ok(time.flatten().map(Time))
+}
+
+/// Says when an installation's platform is asked next, and how often that has failed.
+pub async fn set_poll(tx: &Tx, id: InstallationId, next: Time, failures: i32) -> Result<()> {
+    installation::Entity::update_many()
+        .col_expr(installation::Column::PollTime, Expr::value(next.0))
+        .col_expr(installation::Column::PollFailures, Expr::value(failures))
+        .filter(installation::Column::Id.eq(id.0))
+        .exec(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// The rows of the state whose key has no `/`: those that every step is given.
+pub async fn small_state(at: &impl Rows, id: InstallationId) -> Result<BTreeMap<String, Value>> {
+    let rows = state::Entity::find()
+        .filter(state::Column::InstallationId.eq(id.0))
+        .filter(Expr::col(state::Column::Key).not_like("%/%"))
+        .all(at.rows())
+        .await
+        .map_err(failed)?;
+    let each = rows
+        .into_iter()
+        .map(|row| Ok((row.key, from_text(&row.value)?)));
+    each.collect()
+}
+
+/// One row of the state.
+pub async fn state(at: &impl Rows, id: InstallationId, key: &str) -> Result<Option<Value>> {
+    let row = state::Entity::find_by_id((id.0, key.to_owned()))
+        .one(at.rows())
+        .await;
+    row.map_err(failed)?
+        .map(|row| from_text(&row.value))
+        .transpose()
+}
+
+/// Sets one row of the state; `None` removes it.
+pub async fn set_state(
+    tx: &Tx,
+    id: InstallationId,
+    key: &str,
+    value: Option<&Value>,
+) -> Result<()> {
+    let Some(value) = value else {
+        let delete = state::Entity::delete_by_id((id.0, key.to_owned()));
+        delete.exec(tx.rows()).await.map_err(failed)?;
+        return Ok(());
+    };
+    let row = state::Model {
+        installation_id: id.0,
+        key: key.to_owned(),
+        value: to_text(value)?,
+    };
+    let key = [state::Column::InstallationId, state::Column::Key];
+    state::Entity::insert(row.into_active_model())
+        .on_conflict(
+            OnConflict::columns(key)
+                .update_column(state::Column::Value)
+                .to_owned(),
+        )
+        .exec_without_returning(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn row(installation: &Installation) -> Result<installation::Model> {
+    let (old_slug, expire) = installation.old_slug.clone().unzip();
+    let (problem, problem_time) = installation.problem.clone().unzip();
+    Ok(installation::Model {
+        id: installation.id.0,
+        community_id: installation.community_id.to_string(),
+        plugin: installation.plugin.clone(),
+        platform_id: installation.platform_id.clone(),
+        config: to_text(&installation.config)?,
+        secrets: to_text(&installation.secrets.0)?,
+        slug: installation.slug.clone(),
+        old_slug,
+        old_slug_expire_time: expire.map(|time: Time| time.0),
+        create_time: installation.create_time.0,
+        update_time: installation.update_time.0,
+        etag: installation.etag.clone(),
+        problem,
+        problem_time: problem_time.map(|time: Time| time.0),
+        poll_time: None,
+        poll_failures: installation.poll_failures,
+    })
+}
+
+fn read(row: installation::Model) -> Result<Installation> {
+    let secrets: Object = from_text(&row.secrets)?;
+    let mut secret_names: Vec<String> = secrets.keys().cloned().collect();
+    secret_names.sort();
+    Ok(Installation {
+        id: InstallationId(row.id),
+        community_id: CommunityId::trusted(row.community_id),
+        plugin: row.plugin,
+        config: from_text(&row.config)?,
+        secrets: Secrets(secrets),
+        secret_names,
+        platform_id: row.platform_id,
+        slug: row.slug,
+        old_slug: row.old_slug.zip(row.old_slug_expire_time.map(Time)),
+        create_time: Time(row.create_time),
+        update_time: Time(row.update_time),
+        etag: row.etag,
+        problem: row.problem.zip(row.problem_time.map(Time)),
+        poll_failures: row.poll_failures,
+    })
+}
