@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod feed;
+pub mod gateway;
 pub mod model;
 pub mod plugins;
 pub mod store;

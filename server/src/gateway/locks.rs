@@ -1,0 +1,35 @@
+//! One lock per thing, made when it is first wanted and forgotten when nobody holds it.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::OwnedMutexGuard;
+
+/// Locks by key.
+pub(super) struct Locks<K>(Mutex<HashMap<K, Weak<tokio::sync::Mutex<()>>>>);
+
+impl<K> Default for Locks<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Copy> Locks<K> {
+    /// Waits for the lock of one thing.
+    pub(super) async fn lock(&self, key: K) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = locks.get(&key).and_then(Weak::upgrade);
+            held.unwrap_or_else(|| {
+                locks.retain(|_, lock| lock.strong_count() > 0);
+                let new = Arc::default();
+                locks.insert(key, Arc::downgrade(&new));
+                new
+            })
+        };
+        lock.lock_owned().await
+    }
+}

@@ -1,0 +1,479 @@
+//! Installations: plugins enabled for communities, configured, checked, disabled.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Gateway, check_etag,
+    communities::FAREWELL,
+    etag,
+    processes::Ending,
+    requests::{self, Ask},
+    signals,
+};
+use crate::{
+    error::{Error, Result, Thing, Trouble},
+    model::{
+        Change, CommunityId, Installation, InstallationId, NewEvent, Object, Payload, ProcessState,
+        RequestKey, Secrets, Time,
+    },
+    plugins::kit::{Installed, Plugin},
+    store::{Tx, communities, deliveries, installations, processes},
+};
+
+/// A plugin that is to be enabled.
+#[derive(Clone, Debug)]
+pub struct Enabling {
+    /// Makes a retry safe.
+    pub key: Option<RequestKey>,
+    /// For which community.
+    pub community_id: CommunityId,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The configuration, with its secrets.
+    pub config: Object,
+}
+
+impl Gateway {
+    /// Enables a plugin for a community, after its platform has agreed.
+    pub async fn enable_plugin(self: &Arc<Self>, enabling: Enabling) -> Result<Installation> {
+        let Enabling {
+            key,
+            community_id,
+            plugin: name,
+            config,
+        } = enabling;
+        let plugin = self.plugin(&name)?;
+        check_available(plugin)?;
+        communities::find(&self.store, &community_id).await?;
+        plugin
+            .config
+            .check(&config.clone().into(), &name, "config")?;
+        let ask = Ask::new(key, &("EnablePlugin", &community_id, &name, &config))?;
+        let (gateway, work_ask) = (self.clone(), ask.clone());
+        let work = async move {
+            let new = gateway.new_installation(community_id, &name, config)?;
+            gateway.set_up(new, work_ask).await
+        };
+        let id = self.once(ask, work).await?;
+        installations::find(&self.store, id).await
+    }
+
+    fn new_installation(
+        &self,
+        community_id: CommunityId,
+        name: &str,
+        config: Object,
+    ) -> Result<Installation> {
+        let now = Time::now();
+        let (config, secrets) = self.plugin(name)?.split(config);
+        Ok(Installation {
+            id: InstallationId::new(),
+            community_id,
+            plugin: name.to_owned(),
+            config,
+            secret_names: secrets.0.keys().cloned().collect(),
+            secrets,
+            platform_id: String::new(),
+            slug: new_slug(),
+            old_slug: None,
+            create_time: now,
+            update_time: now,
+            etag: etag(),
+            problem: None,
+            poll_failures: 0,
+        })
+    }
+
+    /// Asks the platform, then keeps what it said. What was registered there is undone
+    /// if that fails.
+    async fn set_up(self: &Arc<Self>, mut new: Installation, ask: Ask) -> Result<InstallationId> {
+        let plugin = self.plugin(&new.plugin)?;
+        let installed = self.step(&new, &plugin.setup, ()).await?;
+        new.platform_id.clone_from(&installed.platform_id);
+        let poll_time = self
+            .polls(plugin)
+            .then(|| Time::now().after(self.settings.poll_interval));
+        let (gateway, kept) = (self.clone(), new.clone());
+        let stored = self.store.write(async move |tx| {
+            let new = &kept;
+            communities::find(tx, &new.community_id).await?;
+            check_unique(tx, new).await?;
+            installations::insert(tx, new, poll_time).await?;
+            set_state(tx, new, &installed).await?;
+            tx.event(changed(new, Change::Created));
+            signals::apply(&gateway, tx, new, &installed.signals).await?;
+            requests::keep(tx, &ask, Ok(&new.id)).await
+        });
+        if let Err(error) = stored.await {
+            self.tear_down(&new, Instant::now() + FAREWELL).await;
+            return Err(error);
+        }
+        self.wake.notify_one();
+        Ok(new.id)
+    }
+
+    /// Why an authorization cannot be started: no plugin of this gateway has one.
+    pub async fn authorize_plugin(&self, community_id: &CommunityId, name: &str) -> Error {
+        let known = communities::find(&self.store, community_id).await;
+        if let Err(error) = known.and_then(|_| self.plugin(name)) {
+            return error;
+        }
+        let plugin = name.to_owned();
+        let why = format!("{plugin} has no authorization; enable it with EnablePlugin");
+        Error::Unsupported { plugin, why }
+    }
+
+    /// Returns one installation.
+    pub async fn get_installation(&self, id: InstallationId) -> Result<Installation> {
+        installations::find(&self.store, id).await
+    }
+
+    /// Up to `limit` installations of a community after one, oldest first.
+    pub async fn list_installations(
+        &self,
+        community_id: CommunityId,
+        plugin: Option<String>,
+        after: Option<InstallationId>,
+        limit: u64,
+    ) -> Result<Vec<Installation>> {
+        communities::find(&self.store, &community_id).await?;
+        if let Some(name) = &plugin {
+            self.plugin(name)?;
+        }
+        let wanted = installations::Wanted {
+            community_id: Some(community_id),
+            plugin,
+            after,
+            ..installations::Wanted::default()
+        };
+        installations::list(&self.store, &wanted, limit).await
+    }
+
+    /// Merges a patch into a configuration (RFC 7396). State and processes stay. A
+    /// patch that changes nothing makes no event, no etag and no call.
+    pub async fn update_installation(
+        self: &Arc<Self>,
+        id: InstallationId,
+        patch: Object,
+        etag: String,
+    ) -> Result<Installation> {
+        let old = installations::find(&self.store, id).await?;
+        check_etag(&etag, &old.etag)?;
+        let plugin = self.plugin(&old.plugin)?;
+        let whole = old.whole_config();
+        let mut merged = serde_json::Value::Object(whole.clone());
+        json_patch::merge(&mut merged, &patch.into());
+        plugin.config.check(&merged, &old.plugin, "config_patch")?;
+        let serde_json::Value::Object(merged) = merged else {
+            return Err(Error::internal("a patched object is no object"));
+        };
+        if merged == whole {
+            return Ok(old);
+        }
+        let gateway = self.clone();
+        let work = tokio::spawn(async move { gateway.reconfigure(old, merged).await });
+        work.await.map_err(Error::internal)?
+    }
+
+    async fn reconfigure(
+        self: Arc<Self>,
+        old: Installation,
+        config: Object,
+    ) -> Result<Installation> {
+        let plugin = self.plugin(&old.plugin)?;
+        let mut new = old.clone();
+        (new.config, new.secrets) = plugin.split(config);
+        new.secret_names = new.secrets.0.keys().cloned().collect();
+        let installed = self.step(&new, &plugin.setup, ()).await?;
+        new.platform_id.clone_from(&installed.platform_id);
+        new.problem = None;
+        new.poll_failures = 0;
+        let gateway = self.clone();
+        let moved = new.platform_id != old.platform_id;
+        self.store
+            .write(async move |tx| {
+                let mut new = new.clone();
+                let current = installations::find(tx, new.id).await?;
+                check_etag(&old.etag, &current.etag)?;
+                if moved {
+                    check_idle(tx, &new).await?;
+                    check_unique(tx, &new).await?;
+                    // Another community on the platform: what is known is of the old.
+                    set_state(tx, &new, &installed).await?;
+                    signals::apply(&gateway, tx, &new, &installed.signals).await?;
+                }
+                (new.slug, new.old_slug) = (current.slug, current.old_slug);
+                touch(tx, &mut new).await?;
+                Ok(new)
+            })
+            .await
+    }
+
+    /// Disables a plugin. Its open processes are cancelled first.
+    pub async fn disable_plugin(self: &Arc<Self>, id: InstallationId, etag: String) -> Result<()> {
+        let installation = installations::find(&self.store, id).await?;
+        check_etag(&etag, &installation.etag)?;
+        let gateway = self.clone();
+        let work = tokio::spawn(async move {
+            gateway
+                .withdraw(&installation, Instant::now() + FAREWELL)
+                .await?;
+            gateway
+                .store
+                .write(async move |tx| {
+                    let current = installations::find(tx, id).await?;
+                    check_etag(&etag, &current.etag)?;
+                    deliveries::delete_all(tx, id).await?;
+                    installations::delete(tx, id).await?;
+                    tx.event(changed(&current, Change::Deleted));
+                    Ok(())
+                })
+                .await
+        });
+        work.await.map_err(Error::internal)?
+    }
+
+    /// Asks the platform whether the credentials still work; notes what it says.
+    pub async fn check_installation(self: &Arc<Self>, id: InstallationId) -> Result<Installation> {
+        let installation = installations::find(&self.store, id).await?;
+        let plugin = self.plugin(&installation.plugin)?;
+        let problem = match self.read_step(&installation, &plugin.setup, ()).await {
+            Ok(_) => None,
+            Err(Error::Platform {
+                trouble: trouble @ (Trouble::Unauthorized(_) | Trouble::Rejected { .. }),
+                ..
+            }) => Some(trouble.to_string()),
+            Err(Error::Refused { why, .. }) => Some(why),
+            Err(error) => return Err(error),
+        };
+        self.note_problem(id, problem).await
+    }
+
+    /// Notes why the platform refuses an installation, or that it no longer does.
+    pub(super) async fn note_problem(
+        &self,
+        id: InstallationId,
+        problem: Option<String>,
+    ) -> Result<Installation> {
+        self.store
+            .write(async move |tx| {
+                let mut current = installations::find(tx, id).await?;
+                if problem.as_ref() == current.problem.as_ref().map(|(why, _)| why) {
+                    return Ok(current);
+                }
+                let since = current.problem.take().map_or(tx.now, |(_, since)| since);
+                current.problem = problem.clone().map(|why| (why, since));
+                touch(tx, &mut current).await?;
+                Ok(current)
+            })
+            .await
+    }
+
+    /// Replaces the secret part of the webhook's address. The old one works until
+    /// `old_expire_time`, or not at all.
+    pub async fn rotate_webhook(
+        &self,
+        id: InstallationId,
+        old_expire_time: Option<Time>,
+    ) -> Result<Installation> {
+        let installation = installations::find(&self.store, id).await?;
+        let plugin = self.plugin(&installation.plugin)?;
+        if plugin.receive.is_none() {
+            let plugin = installation.plugin;
+            let why = format!("{plugin} takes no webhooks");
+            return Err(Error::Unsupported { plugin, why });
+        }
+        if old_expire_time.is_some_and(|time| time <= Time::now()) {
+            let why = "lies in the past; leave it out to end the old address now";
+            return Err(Error::invalid("old_expire_time", why));
+        }
+        self.store
+            .write(async move |tx| {
+                let mut current = installations::find(tx, id).await?;
+                let old = std::mem::replace(&mut current.slug, new_slug());
+                current.old_slug = old_expire_time.map(|time| (old, time));
+                touch(tx, &mut current).await?;
+                Ok(current)
+            })
+            .await
+    }
+
+    /// Where a platform reaches an installation; empty if it takes no hooks.
+    pub fn webhook_url(&self, installation: &Installation) -> String {
+        let takes_hooks = self
+            .plugin(&installation.plugin)
+            .is_ok_and(|p| p.receive.is_some());
+        if !takes_hooks {
+            return String::new();
+        }
+        let base = self.settings.public_url.as_str().trim_end_matches('/');
+        let Installation {
+            community_id,
+            plugin,
+            slug,
+            ..
+        } = installation;
+        format!("{base}/api/hooks/{community_id}/{plugin}/{slug}")
+    }
+
+    /// The installation that a call means.
+    pub(super) async fn installation_for(
+        &self,
+        community_id: &CommunityId,
+        plugin: &str,
+        wanted: Option<InstallationId>,
+    ) -> Result<Installation> {
+        communities::find(&self.store, community_id).await?;
+        if let Some(id) = wanted {
+            let found = installations::find(&self.store, id).await?;
+            let fits = found.community_id == *community_id && found.plugin == plugin;
+            return if fits {
+                Ok(found)
+            } else {
+                Err(Error::NotFound(Thing::Installation(id)))
+            };
+        }
+        let all = installations::Wanted {
+            community_id: Some(community_id.clone()),
+            plugin: Some(plugin.to_owned()),
+            ..installations::Wanted::default()
+        };
+        let mut found = installations::list(&self.store, &all, 100).await?;
+        match (found.pop(), found.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => Err(Error::NotEnabled {
+                community: community_id.clone(),
+                plugin: plugin.to_owned(),
+            }),
+            (Some(last), false) => Err(Error::Ambiguous {
+                plugin: plugin.to_owned(),
+                installations: found.iter().chain([&last]).map(|i| i.id).collect(),
+            }),
+        }
+    }
+
+    /// Cancels the open processes of an installation and undoes its set-up. Platforms
+    /// are told until then, and not after.
+    pub(super) async fn withdraw(
+        self: &Arc<Self>,
+        installation: &Installation,
+        until: Instant,
+    ) -> Result<()> {
+        let open = processes::Wanted {
+            installation_id: Some(installation.id),
+            states: vec![ProcessState::Starting, ProcessState::Open],
+            ..processes::Wanted::default()
+        };
+        for process in processes::list(&self.store, &open, u64::from(u32::MAX)).await? {
+            let ending = Ending {
+                reason: format!("the plugin {} was disabled", installation.plugin),
+                until,
+            };
+            match self.abandon(process.id, ending).await {
+                Ok(_) | Err(Error::Done { .. } | Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.tear_down(installation, until).await;
+        Ok(())
+    }
+
+    async fn tear_down(&self, installation: &Installation, until: Instant) {
+        let Ok(Plugin {
+            teardown: Some(step),
+            ..
+        }) = self.plugin(&installation.plugin)
+        else {
+            return;
+        };
+        let told = tokio::time::timeout_at(until, self.step(installation, step, ())).await;
+        if !matches!(told, Ok(Ok(()))) {
+            let (plugin, id) = (&installation.plugin, installation.id);
+            tracing::warn!(plugin, installation_id = %id, "the platform could not be told that the plugin is disabled");
+        }
+    }
+
+    fn polls(&self, plugin: &Plugin) -> bool {
+        plugin.poll.is_some() || plugin.processes.values().any(|process| process.polled)
+    }
+}
+
+impl Plugin {
+    /// A configuration without its secrets, and the secrets.
+    fn split(&self, config: Object) -> (Object, Secrets) {
+        let names = self.config.secret_names();
+        let (secrets, open) = config
+            .into_iter()
+            .partition(|(name, _)| names.contains(name));
+        (open, Secrets(secrets))
+    }
+}
+
+fn check_available(plugin: &Plugin) -> Result<()> {
+    let why = plugin.descriptor.unavailable_reason.clone();
+    if why.is_empty() {
+        return Ok(());
+    }
+    let plugin = plugin.descriptor.name.clone();
+    Err(Error::Unsupported { plugin, why })
+}
+
+async fn check_unique(tx: &Tx, new: &Installation) -> Result<()> {
+    let same = installations::Wanted {
+        community_id: Some(new.community_id.clone()),
+        plugin: Some(new.plugin.clone()),
+        platform_id: Some(new.platform_id.clone()),
+        after: None,
+    };
+    let found = installations::list(tx, &same, 2).await?;
+    if found.iter().all(|other| other.id == new.id) {
+        return Ok(());
+    }
+    let (plugin, platform_id) = (new.plugin.clone(), new.platform_id.clone());
+    Err(Error::Exists(Thing::PluginInstallation {
+        plugin,
+        platform_id,
+    }))
+}
+
+async fn check_idle(tx: &Tx, installation: &Installation) -> Result<()> {
+    let open = processes::Wanted {
+        installation_id: Some(installation.id),
+        states: vec![ProcessState::Starting, ProcessState::Open],
+        ..processes::Wanted::default()
+    };
+    match processes::list(tx, &open, 1).await?.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Busy(installation.id)),
+    }
+}
+
+async fn set_state(tx: &Tx, installation: &Installation, installed: &Installed) -> Result<()> {
+    for (key, value) in &installed.state {
+        installations::set_state(tx, installation.id, key, Some(value)).await?;
+    }
+    Ok(())
+}
+
+/// Saves a changed installation, with its event.
+async fn touch(tx: &Tx, installation: &mut Installation) -> Result<()> {
+    installation.update_time = tx.now;
+    installation.etag = etag();
+    installations::update(tx, installation).await?;
+    tx.event(changed(installation, Change::Updated));
+    Ok(())
+}
+
+fn changed(installation: &Installation, change: Change) -> NewEvent {
+    NewEvent {
+        community_id: installation.community_id.clone(),
+        payload: Payload::Installation(Box::new(installation.clone()), change),
+    }
+}
+
+/// 128 random bits.
+fn new_slug() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}

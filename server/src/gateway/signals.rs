@@ -1,0 +1,292 @@
+//! Signals: doing what a plugin asks for, all of it in the transaction at hand.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Gateway, processes::advance, votes};
+use crate::{
+    error::{Error, Result},
+    model::{
+        Account, Change, Identity, IdentityId, Initiator, Installation, NewEvent, Payload,
+        PlatformEvent, Process, ProcessId, ProcessState,
+    },
+    plugins::kit::{Happened, Outgoing, Signal},
+    store::{
+        Rows, Tx, deliveries, identities, installations,
+        processes::{self, Clock},
+    },
+};
+
+/// Larger data of an event is left out.
+const MAX_DATA: usize = 256 << 10;
+/// The most signals that follow from others in one step: a fold may ask for more.
+const MAX_SIGNALS: usize = 1000;
+
+/// What came of the signals.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// What the voter is answered, if there was a ballot.
+    pub(super) reply: Option<Value>,
+    /// Why the ballot does not count, if it does not.
+    pub(super) refused: Option<Error>,
+    /// What is to be done once all is committed.
+    pub(super) after: After,
+}
+
+/// What is to be done after the commit.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    /// Requests to make.
+    pub(super) calls: Vec<Outgoing>,
+    /// Votes to redraw.
+    pub(super) shows: Vec<ProcessId>,
+    /// Whether something became due.
+    pub(super) wake: bool,
+}
+
+/// Does all of it, in order.
+pub(super) async fn apply(
+    gateway: &Arc<Gateway>,
+    tx: &Tx,
+    installation: &Installation,
+    signals: &[Signal],
+) -> Result<Done> {
+    let mut done = Done::default();
+    let mut waiting: VecDeque<Signal> = signals.iter().cloned().collect();
+    let mut count = 0;
+    while let Some(signal) = waiting.pop_front() {
+        count += 1;
+        if count > MAX_SIGNALS {
+            return Err(Error::internal("the signals of a step do not end"));
+        }
+        match signal {
+            Signal::Event(happened) => record(gateway, tx, installation, happened).await?,
+            Signal::Fold { key, input } => {
+                let more = fold(gateway, tx, installation, (key, input)).await?;
+                waiting.extend(more);
+            }
+            Signal::Fetch { what } => {
+                deliveries::insert_fetch(tx, installation.id, &what).await?;
+                done.after.wake = true;
+            }
+            Signal::Link { account } => link(tx, installation, account).await?,
+            Signal::Revoked { why } => revoke(tx, installation, why).await?,
+            Signal::Refresh { key } => {
+                let process = processes::find_by_key(tx, installation.id, &key).await?;
+                if let Some(process) = process.filter(is_open) {
+                    processes::set_clock(tx, process.id, Clock::Refresh, Some(tx.now)).await?;
+                    done.after.wake = true;
+                }
+            }
+            Signal::Progress { key, progress } => {
+                let process = processes::find_by_key(tx, installation.id, &key).await?;
+                if let Some(process) = process.filter(is_open) {
+                    let process = processes::take(tx, process.id).await?;
+                    advance(gateway, tx, process, progress).await?;
+                }
+            }
+            Signal::Ballot { .. } => {
+                votes::cast(gateway, tx, installation, signal, &mut done).await?
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Whether a hook must wait: it speaks of a process that we do not know, while one is
+/// just starting.
+pub(super) async fn must_wait(
+    at: &impl Rows,
+    installation: &Installation,
+    signals: &[Signal],
+) -> Result<bool> {
+    for signal in signals {
+        let (Signal::Refresh { key } | Signal::Progress { key, .. } | Signal::Ballot { key, .. }) =
+            signal
+        else {
+            continue;
+        };
+        if processes::find_by_key(at, installation.id, key)
+            .await?
+            .is_some()
+        {
+            continue;
+        }
+        let starting = processes::Wanted {
+            installation_id: Some(installation.id),
+            states: vec![ProcessState::Starting],
+            ..processes::Wanted::default()
+        };
+        return Ok(!processes::list(at, &starting, 1).await?.is_empty());
+    }
+    Ok(false)
+}
+
+fn is_open(process: &Process) -> bool {
+    process.state == ProcessState::Open
+}
+
+async fn record(
+    gateway: &Gateway,
+    tx: &Tx,
+    installation: &Installation,
+    happened: Happened,
+) -> Result<()> {
+    let plugin = &gateway.plugin(&installation.plugin)?.descriptor.name;
+    let large = serde_json::to_vec(&happened.data)
+        .map_err(Error::internal)?
+        .len()
+        > MAX_DATA;
+    let initiator = match happened.user_id.is_empty() {
+        true => None,
+        false => Some(initiator(tx, installation, happened.user_id).await?),
+    };
+    tx.event(NewEvent {
+        community_id: installation.community_id.clone(),
+        payload: Payload::Platform(PlatformEvent {
+            event_type: format!("{plugin}.{}", happened.event_type),
+            installation_id: installation.id,
+            initiator,
+            data: if large {
+                Default::default()
+            } else {
+                happened.data
+            },
+            occur_time: happened.occur_time,
+            by_gateway: happened.by_gateway,
+            data_omitted: large,
+        }),
+    });
+    Ok(())
+}
+
+/// An account may be known for this community on the platform, or for the platform.
+async fn initiator(tx: &Tx, installation: &Installation, user_id: String) -> Result<Initiator> {
+    let mut identity_id = None;
+    for platform_id in [installation.platform_id.as_str(), ""] {
+        let key = account_key(installation, platform_id, &user_id);
+        identity_id = identities::owner(tx, &key).await?.map(|(id, _)| id);
+        if identity_id.is_some() {
+            break;
+        }
+    }
+    let provider = installation.plugin.clone();
+    Ok(Initiator {
+        user_id,
+        provider,
+        identity_id,
+    })
+}
+
+fn account_key(
+    installation: &Installation,
+    platform_id: &str,
+    user_id: &str,
+) -> identities::AccountKey {
+    identities::AccountKey {
+        community_id: installation.community_id.clone(),
+        provider: installation.plugin.clone(),
+        platform_id: platform_id.to_owned(),
+        user_id: user_id.to_owned(),
+    }
+}
+
+async fn fold(
+    gateway: &Gateway,
+    tx: &Tx,
+    installation: &Installation,
+    (key, input): (String, Value),
+) -> Result<Vec<Signal>> {
+    let plugin = gateway.plugin(&installation.plugin)?;
+    let Some(fold) = &plugin.fold else {
+        return Err(Error::internal(format!(
+            "{} has no fold",
+            installation.plugin
+        )));
+    };
+    let row = installations::state(tx, installation.id, &key).await?;
+    let folded = fold((key.clone(), row, input))?;
+    installations::set_state(tx, installation.id, &key, folded.state.as_ref()).await?;
+    Ok(folded.signals)
+}
+
+/// Links an account to the identity that has it, or to a new one.
+async fn link(tx: &Tx, installation: &Installation, mut account: Account) -> Result<()> {
+    if account.provider.is_empty() {
+        account.provider.clone_from(&installation.plugin);
+    }
+    let community = &installation.community_id;
+    let mut key = account_key(installation, &account.platform_id, &account.user_id);
+    key.provider.clone_from(&account.provider);
+    let (id, change) = match identities::owner(tx, &key).await? {
+        Some((_, known)) if known.link_quality >= account.link_quality => return Ok(()),
+        Some((id, _)) => (id, Change::Updated),
+        None => {
+            let id = IdentityId::new();
+            let (community_id, accounts) = (community.clone(), Vec::new());
+            identities::insert(
+                tx,
+                &Identity {
+                    id,
+                    community_id,
+                    accounts,
+                },
+            )
+            .await?;
+            (id, Change::Created)
+        }
+    };
+    identities::link(tx, community, id, &account).await?;
+    let identity = identities::find(tx, id).await?;
+    tx.event(NewEvent {
+        community_id: community.clone(),
+        payload: Payload::Identity(identity, change),
+    });
+    Ok(())
+}
+
+async fn revoke(tx: &Tx, installation: &Installation, why: String) -> Result<()> {
+    let mut current = installations::find(tx, installation.id).await?;
+    current.problem = Some((why, tx.now));
+    current.update_time = tx.now;
+    current.etag = super::etag();
+    installations::update(tx, &current).await?;
+    tx.event(NewEvent {
+        community_id: current.community_id.clone(),
+        payload: Payload::Installation(Box::new(current), Change::Updated),
+    });
+    Ok(())
+}
+
+impl Gateway {
+    /// Does what waits for the commit. Nobody waits for it.
+    pub(super) fn do_after(self: &Arc<Self>, after: After) {
+        if after.wake {
+            self.wake.notify_one();
+        }
+        for call in after.calls {
+            tokio::spawn(self.clone().make_call(call));
+        }
+        for process in after.shows {
+            self.show_soon(process);
+        }
+    }
+
+    async fn make_call(self: Arc<Self>, call: Outgoing) {
+        if let Err(error) = self.try_call(call).await {
+            tracing::warn!(%error, "a voter could not be answered");
+        }
+    }
+
+    async fn try_call(&self, call: Outgoing) -> Result<()> {
+        let method = call.method.parse().map_err(Error::internal)?;
+        let url = call.url.parse().map_err(Error::internal)?;
+        let mut request = self.http.for_step().request(method, url).json(&call.body);
+        for (name, value) in &call.headers {
+            request = request.header_named(name, value);
+        }
+        request.send().await?.success()?;
+        Ok(())
+    }
+}

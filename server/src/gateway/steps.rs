@@ -1,0 +1,95 @@
+//! Running a plugin's step: with its context, within its time, in a task of its own.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use super::Gateway;
+use crate::{
+    error::{Error, Result, Trouble},
+    model::Installation,
+    plugins::kit::{Call, Http, Place, Plugin, Step},
+    store::installations,
+};
+
+impl Gateway {
+    /// What a step of an installation is given.
+    pub(super) async fn call(&self, plugin: &Plugin, installation: &Installation) -> Result<Call> {
+        let state = installations::small_state(&self.store, installation.id).await?;
+        let name = &plugin.descriptor.name;
+        Ok(Call {
+            config: installation.whole_config(),
+            operator: self
+                .settings
+                .operator
+                .get(name)
+                .cloned()
+                .unwrap_or_default(),
+            http: self.http.for_step(),
+            place: Place {
+                installation_id: installation.id,
+                community_id: installation.community_id.clone(),
+                platform_id: installation.platform_id.clone(),
+                webhook_url: self.webhook_url(installation),
+            },
+            state: Arc::new(state),
+        })
+    }
+
+    /// Runs a step that may ask the platform.
+    pub(super) async fn step<I, O: Send + 'static>(
+        &self,
+        installation: &Installation,
+        step: &Step<I, O>,
+        input: I,
+    ) -> Result<O> {
+        let plugin = self.plugin(&installation.plugin)?;
+        let call = self.call(plugin, installation).await?;
+        let http = call.http.clone();
+        let done = within(self.settings.step_timeout, &http, step(call, input)).await;
+        done.map_err(|error| error.of_plugin(&installation.plugin))
+    }
+
+    /// Runs a step that only reads: what may have happened did not.
+    pub(super) async fn read_step<I, O: Send + 'static>(
+        &self,
+        installation: &Installation,
+        step: &Step<I, O>,
+        input: I,
+    ) -> Result<O> {
+        self.step(installation, step, input)
+            .await
+            .map_err(only_read)
+    }
+}
+
+/// The outcome of something that only reads is never unknown: it did nothing.
+pub(super) fn only_read(error: Error) -> Error {
+    match error {
+        Error::OutcomeUnknown { plugin, why } => {
+            let trouble = Trouble::Unavailable(why);
+            Error::Platform { plugin, trouble }
+        }
+        other => other,
+    }
+}
+
+/// In a task of its own, so that a panic stays there.
+async fn within<O: Send + 'static>(
+    limit: Duration,
+    http: &Http,
+    step: impl Future<Output = Result<O>> + Send + 'static,
+) -> Result<O> {
+    let mut task = tokio::spawn(step);
+    match tokio::time::timeout(limit, &mut task).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(panic)) => Err(Error::internal(format!("a plugin's step broke: {panic}"))),
+        Err(_) => {
+            task.abort();
+            let (plugin, why) = (String::new(), format!("it took more than {limit:?}"));
+            if http.wrote() {
+                return Err(Error::OutcomeUnknown { plugin, why });
+            }
+            let trouble = Trouble::Unavailable(why);
+            Err(Error::Platform { plugin, trouble })
+        }
+    }
+}
