@@ -5,4 +5,5 @@ pub mod feed;
 pub mod gateway;
 pub mod model;
 pub mod plugins;
+pub mod rpc;
 pub mod store;

@@ -1,0 +1,141 @@
+//! The gRPC edge: the whole API on one page. Speaks the protocol, decides nothing.
+//!
+//! A handler checks and converts what it was sent (`input.rs`), calls the gateway, and
+//! converts what comes back (`convert.rs`); errors become statuses in `status.rs`, the
+//! one exhaustive match. One file per service, each named as its noun. `call.rs` is
+//! what every call goes through; `page.rs` is how events are encoded once.
+
+mod actions;
+mod call;
+mod communities;
+mod convert;
+mod events;
+mod identities;
+mod input;
+pub(crate) mod page;
+mod plugins;
+mod processes;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method, header};
+use metagov_proto::DESCRIPTORS;
+use tonic::{
+    service::{Routes, RoutesBuilder},
+    transport::Server,
+};
+use tonic_web::GrpcWebLayer;
+use tower::layer::util::{Identity, Stack};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::gateway::Gateway;
+
+/// The server traits, over the messages of `metagov-proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+mod v1 {
+    tonic::include_proto!("metagov.v1");
+}
+
+/// The most bytes of an answer: a page of events ends at about a quarter of it.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// What the operator may set of this edge.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most bytes of a request.
+    pub max_request_size: usize,
+    /// The origins whose pages may call, exactly as a browser sends them.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
+/// What is common to all services.
+#[derive(Clone)]
+struct Api {
+    gateway: Arc<Gateway>,
+}
+
+/// Every service: the whole API.
+pub fn routes<H>(
+    gateway: Arc<Gateway>,
+    health: H,
+    settings: &Settings,
+) -> Result<Routes, tonic_reflection::server::Error>
+where
+    H: tonic_health::pb::health_server::Health,
+{
+    let api = Api { gateway };
+    let mut routes = RoutesBuilder::default();
+    macro_rules! serve {
+        ($($module:ident::$server:ident),+ $(,)?) => {$(
+            routes.add_service(
+                v1::$module::$server::new(api.clone())
+                    .max_decoding_message_size(settings.max_request_size)
+                    .max_encoding_message_size(MAX_ANSWER),
+            );
+        )+};
+    }
+    serve!(
+        community_service_server::CommunityServiceServer,
+        plugin_service_server::PluginServiceServer,
+        action_service_server::ActionServiceServer,
+        process_service_server::ProcessServiceServer,
+        event_service_server::EventServiceServer,
+        identity_service_server::IdentityServiceServer,
+    );
+    routes.add_service(tonic_health::pb::health_server::HealthServer::new(health));
+    routes.add_service(reflection().build_v1()?);
+    routes.add_service(reflection().build_v1alpha()?);
+    Ok(routes.routes())
+}
+
+/// The public services only.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+type Layers = Stack<call::CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
+
+/// The server that the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
+pub fn server(settings: &Settings) -> Server<Layers> {
+    Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .max_concurrent_streams(200)
+        .max_connection_age_grace(Duration::from_secs(60))
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_header_list_size(16 << 10)
+        .layer(cors(&settings.cors_origins))
+        .layer(GrpcWebLayer::new())
+        .layer(call::CallLayer {
+            max_request_size: settings.max_request_size,
+        })
+}
+
+/// Pages of these origins may call, and read what gRPC says in headers.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    let name = HeaderName::from_static;
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.iter().cloned()))
+        .allow_methods([Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            name("connect-protocol-version"),
+            name("grpc-timeout"),
+            name("x-grpc-web"),
+            name("x-user-agent"),
+            name("x-request-id"),
+        ])
+        .expose_headers([
+            name("grpc-status"),
+            name("grpc-message"),
+            name("grpc-status-details-bin"),
+            name("x-request-id"),
+        ])
+        .max_age(Duration::from_secs(3600))
+}
