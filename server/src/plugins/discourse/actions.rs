@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::kit::{Nothing, Result},
-    Cx, api,
+    Cx,
+    api::{self, NewPosting},
 };
 
 /// A private message.
@@ -78,24 +79,6 @@ pub(super) struct Lock {
     locked: bool,
 }
 
-/// What `POST posts.json` takes.
-#[derive(Default, Serialize)]
-pub(super) struct NewPosting {
-    pub(super) raw: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) category: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) topic_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_recipients: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    archetype: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    is_warning: Option<bool>,
-}
-
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Post {
     /// Where people read it.
@@ -151,7 +134,7 @@ pub(super) async fn create_topic(cx: &Cx, topic: NewTopic) -> Result<Post> {
 
 async fn create(cx: &Cx, posting: NewPosting) -> Result<Post> {
     let server = api::server(&cx.config)?;
-    let post = api::created(api::post(cx, "posts.json")?.json(&posting)).await?;
+    let post = api::create(cx, &posting).await?;
     Ok(Post {
         url: api::post_url(&server, &post),
         topic_id: post.topic_id,

@@ -1,6 +1,6 @@
 //! Where the forum is, and the requests to it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
@@ -99,6 +99,31 @@ pub(super) struct Posted {
     pub(super) post_number: i64,
 }
 
+/// What `POST posts.json` takes.
+#[derive(Default, Serialize)]
+pub(super) struct NewPosting {
+    /// The text, in Markdown.
+    pub(super) raw: String,
+    /// The new topic's title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) title: Option<String>,
+    /// The new topic's category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) category: Option<i64>,
+    /// The topic to reply to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) topic_id: Option<i64>,
+    /// Who gets the message, with commas between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target_recipients: Option<String>,
+    /// `private_message`, or `regular`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) archetype: Option<&'static str>,
+    /// Whether the message is an official warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) is_warning: Option<bool>,
+}
+
 /// What `POST posts.json` answers with.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -108,9 +133,9 @@ enum Creation {
     Queued { action: String },
 }
 
-/// Reads the answer to `POST posts.json`.
-pub(super) async fn created(request: Request) -> Result<Posted> {
-    match request.read().await? {
+/// Publishes a post.
+pub(super) async fn create(cx: &Cx, posting: &NewPosting) -> Result<Posted> {
+    match post(cx, "posts.json")?.json(posting).read().await? {
         Creation::Posted(post) => Ok(post),
         Creation::Refused { errors } => Err(refuse(format!(
             "Discourse refused the post: {}",

@@ -14,8 +14,8 @@ use super::{
         invalid,
     },
     Cx,
-    actions::NewPosting,
-    api, markup,
+    api::{self, NewPosting},
+    markup,
 };
 
 /// A poll. In a reply if there is a `topic_id`, else in a new topic of this title.
@@ -208,7 +208,7 @@ impl Process for Poll {
             topic_id: poll.topic_id,
             ..NewPosting::default()
         };
-        let post = api::created(api::post(cx, "posts.json")?.json(&posting)).await?;
+        let post = api::create(cx, &posting).await?;
         let shown = matches!(poll.results, None | Some(Results::Always)) && !offered.is_empty();
         let none_yet = || offered.iter().map(|option| (option.clone(), 0)).collect();
         let state = State {
