@@ -20,14 +20,11 @@ pub(super) struct NewMessage {
     #[schemars(length(min = 1), inner(regex(pattern = r"^[^,\s]+$")))]
     target_usernames: Vec<String>,
     /// The subject; needed unless it is a reply.
-    #[serde(default)]
     #[schemars(length(min = 1))]
     title: Option<String>,
     /// Whether it is an official warning; only to one user.
-    #[serde(default)]
     is_warning: Option<bool>,
     /// The message that it replies to.
-    #[serde(default)]
     #[schemars(range(min = 1))]
     topic_id: Option<i64>,
 }

@@ -13,8 +13,9 @@ use super::poll::NewPoll;
 /// The post that makes this poll. Its options and its title are on one line each.
 pub(super) fn post(poll: &NewPoll, options: &[String], close: Option<Time>) -> String {
     let mut post = String::new();
-    if let Some(details) = &poll.details {
-        let _ = writeln!(post, "{}\n", without_polls(details.trim()));
+    let details = poll.details.as_deref().unwrap_or_default().trim();
+    if !details.is_empty() {
+        let _ = writeln!(post, "{}\n", without_polls(details));
     }
     let _ = writeln!(post, "[poll{}]", attributes(poll, close));
     let _ = writeln!(post, "# {}", plain(&one_line(&poll.title)));

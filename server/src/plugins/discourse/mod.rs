@@ -10,7 +10,7 @@
 //! - `users.rs`: set-up, and the users' fields, which are the installation's state
 //! - `actions.rs`: the eight actions
 //! - `hook.rs`: webhooks, and the three events
-//! - `poll.rs`: the process; `markup.rs` writes its post and reads its options again
+//! - `poll.rs`: the process; `markup.rs` writes its post, `votes.rs` counts
 
 mod actions;
 mod api;
@@ -18,6 +18,7 @@ mod hook;
 mod markup;
 mod poll;
 mod users;
+mod votes;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -77,7 +78,6 @@ struct Config {
     /// An API key of an administrator.
     api_key: Secret,
     /// The account to act as. Needed with a key for all users.
-    #[serde(default)]
     #[schemars(length(min = 1))]
     api_username: Option<String>,
     /// The forum's address, such as `https://forum.example.org`.
@@ -93,7 +93,7 @@ struct Config {
 struct Operator {
     /// Where requests are sent instead of each installation's `server_url`, for a
     /// forum beside the gateway. Addresses shown to people keep `server_url`.
-    #[serde(default)]
+    #[schemars(regex(pattern = r"^https?://[^?#@]+$"))]
     api_url: Option<String>,
 }
 

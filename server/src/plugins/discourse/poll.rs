@@ -9,13 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::kit::{
-        Close, Error, OptionTally, Process, Progress, Result, Start, Started, Tally, Trouble, View,
-        invalid,
-    },
+    super::kit::{Close, Error, Process, Progress, Result, Start, Started, Trouble, View, invalid},
     Cx,
     api::{self, NewPosting},
     markup,
+    votes::{ShownOption, Votes, count, tally},
 };
 
 /// A poll. In a reply if there is a `topic_id`, else in a new topic of this title.
@@ -26,42 +24,33 @@ pub(super) struct NewPoll {
     #[schemars(length(min = 1))]
     pub(super) title: String,
     /// What stands above the poll, in Markdown.
-    #[serde(default)]
     pub(super) details: Option<String>,
     /// What may be chosen: at least two, or none if the type is `number`.
     #[serde(default)]
     options: Vec<String>,
     /// The topic to reply to.
-    #[serde(default)]
     #[schemars(range(min = 1))]
     topic_id: Option<i64>,
     /// The new topic's category.
-    #[serde(default)]
     #[schemars(range(min = 1))]
     category: Option<i64>,
     /// How people choose.
     #[serde(default)]
     pub(super) poll_type: PollType,
     /// Whether everyone sees who voted for what.
-    #[serde(default)]
     pub(super) public: Option<bool>,
     /// When the votes are shown; always, if absent.
-    #[serde(default)]
     pub(super) results: Option<Results>,
     /// How many options one must choose at least, or the lowest number.
-    #[serde(default)]
     #[schemars(range(min = 0))]
     pub(super) min: Option<i64>,
     /// How many options one may choose at most, or the highest number.
-    #[serde(default)]
     #[schemars(range(min = 1))]
     pub(super) max: Option<i64>,
     /// From one number to the next.
-    #[serde(default)]
     #[schemars(range(min = 1))]
     pub(super) step: Option<i64>,
     /// How the votes are drawn.
-    #[serde(default)]
     pub(super) chart_type: Option<ChartType>,
     /// The groups whose members may vote; everyone, if empty.
     #[serde(default)]
@@ -70,7 +59,7 @@ pub(super) struct NewPoll {
 }
 
 /// How people choose.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PollType {
     /// One option.
@@ -146,7 +135,7 @@ pub(super) struct State {
     /// As they were offered, on one line each.
     offered: Vec<String>,
     /// The votes for each option; none while they are hidden.
-    votes: Option<Vec<(String, i64)>>,
+    votes: Option<Votes>,
     voter_count: Option<i64>,
 }
 
@@ -172,17 +161,11 @@ struct Toggled {
 /// A poll as Discourse shows it.
 #[derive(Deserialize)]
 struct Shown {
+    #[serde(default)]
     name: String,
     status: String,
     options: Vec<ShownOption>,
     voters: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct ShownOption {
-    html: String,
-    /// Absent while they are hidden from the API's account.
-    votes: Option<i64>,
 }
 
 /// What Discourse calls the poll of a post that names none.
@@ -277,10 +260,10 @@ impl Close for Poll {
         else {
             return Err(refused);
         };
-        // It may be closed or deleted already; else it says why it stays open.
-        match self.refresh(cx, state).await? {
-            Progress::Open(_) => Err(refused),
-            ended => Ok(ended),
+        // It may be closed or deleted already; else this is why it stays open.
+        match self.refresh(cx, state).await {
+            Ok(ended @ (Progress::Completed(_) | Progress::Failed(_))) => Ok(ended),
+            Ok(Progress::Open(_)) | Err(_) => Err(refused),
         }
     }
 }
@@ -332,52 +315,6 @@ impl State {
     }
 }
 
-/// The votes for what was offered, then for what people added to the post; none if any
-/// are hidden. An option is known by its text, since an edit may move it, or else by its
-/// place: Discourse sets quotation marks and the like in its own way.
-fn count(offered: &[String], shown: &[ShownOption]) -> Option<Vec<(String, i64)>> {
-    let mut left = Vec::with_capacity(shown.len());
-    for option in shown {
-        left.push(Some((markup::text_of(&option.html), option.votes?)));
-    }
-    let same = |option: &String, it: &Option<(String, i64)>| {
-        it.as_ref().is_some_and(|(text, _)| text == option)
-    };
-    let mut votes: Vec<Option<i64>> = Vec::with_capacity(offered.len());
-    for option in offered {
-        let found = left.iter().position(|it| same(option, it));
-        votes.push(found.and_then(|at| left[at].take()).map(|(_, votes)| votes));
-    }
-    for (at, missing) in votes.iter_mut().enumerate().filter(|(_, v)| v.is_none()) {
-        *missing = left
-            .get_mut(at)
-            .and_then(Option::take)
-            .map(|(_, votes)| votes);
-    }
-    let known = offered.iter().cloned();
-    let known = known.zip(votes.into_iter().map(Option::unwrap_or_default));
-    Some(known.chain(left.into_iter().flatten()).collect())
-}
-
-fn tally(votes: &[(String, i64)], voter_count: Option<i64>) -> Tally {
-    let most = votes.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let leads = |count: i64| count > 0 && count == most;
-    let options = votes.iter().map(|(option, count)| OptionTally {
-        option: option.clone(),
-        count: *count,
-        score: *count as f64,
-        leading: leads(*count),
-        ..OptionTally::default()
-    });
-    let leading = votes.iter().filter(|(_, count)| leads(*count));
-    Tally {
-        options: options.collect(),
-        voter_count,
-        eligible_count: None,
-        leading_options: leading.map(|(option, _)| option.clone()).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -410,14 +347,14 @@ mod tests {
         }
     }
 
-    fn votes(progress: Progress<State>) -> Option<Vec<(String, i64)>> {
+    fn votes(progress: Progress<State>) -> Option<Votes> {
         match progress {
             Progress::Open(state) | Progress::Completed(state) => state.votes,
             Progress::Failed(why) => panic!("{why}"),
         }
     }
 
-    fn counted(pairs: &[(&str, i64)]) -> Option<Vec<(String, i64)>> {
+    fn counted(pairs: &[(&str, i64)]) -> Option<Votes> {
         Some(pairs.iter().map(|(o, n)| ((*o).to_owned(), *n)).collect())
     }
 
@@ -438,28 +375,6 @@ mod tests {
         };
         let progress = first.seen(shown("open", &[("a", Some(0)), ("b", Some(0))]));
         assert_eq!(votes(progress), counted(&[("a", 0), ("b", 0)]));
-    }
-
-    #[test]
-    fn an_option_is_known_by_its_text_or_else_by_its_place() {
-        let offered = ["one & two", "\"quoted\"", "three"];
-        let options = [
-            ("three", Some(3)),
-            ("“quoted”", Some(2)),
-            ("one &amp; two", Some(1)),
-        ];
-        let progress = state(&offered).seen(shown("open", &options));
-        let expected = [("one & two", 1), ("\"quoted\"", 2), ("three", 3)];
-        assert_eq!(votes(progress), counted(&expected));
-    }
-
-    #[test]
-    fn an_option_that_people_added_is_counted_after_the_offered() {
-        let options = [("a", Some(1)), ("b", Some(2)), ("c", Some(3))];
-        let progress = state(&["a", "b"]).seen(shown("open", &options));
-        assert_eq!(votes(progress), counted(&[("a", 1), ("b", 2), ("c", 3)]));
-        let numbers = state(&[]).seen(shown("open", &[("1", Some(0)), ("2", Some(4))]));
-        assert_eq!(votes(numbers), counted(&[("1", 0), ("2", 4)]));
     }
 
     #[test]
@@ -487,13 +402,6 @@ mod tests {
         assert_eq!(options, ["z", "a", "m"]);
         assert_eq!(tally.leading_options, ["z", "a"]);
         assert_eq!(tally.voter_count, Some(8));
-    }
-
-    #[test]
-    fn nobody_leads_without_a_vote() {
-        let tally = tally(&counted(&[("a", 0), ("b", 0)]).unwrap(), Some(0));
-        assert!(tally.leading_options.is_empty());
-        assert!(tally.options.iter().all(|option| !option.leading));
     }
 
     #[test]
