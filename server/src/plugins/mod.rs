@@ -5,11 +5,12 @@
 
 pub mod kit;
 
+mod discourse;
 mod randomness;
 
 use kit::Plugin;
 
 /// Every plugin that the gateway is built with.
 pub fn all() -> Vec<Plugin> {
-    vec![randomness::plugin()]
+    vec![discourse::plugin(), randomness::plugin()]
 }

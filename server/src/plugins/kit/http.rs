@@ -303,9 +303,17 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// What the platform said, short enough for people, never markup.
+    /// What the platform said, short enough for people, never markup. Of JSON that has
+    /// a list `errors` of sentences, as Discourse's and others' has, those alone.
     pub fn said(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body);
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            errors: Vec<String>,
+        }
+        let text = match serde_json::from_slice(&self.body) {
+            Ok(Refusal { errors }) => errors.join("; "),
+            Err(_) => String::from_utf8_lossy(&self.body).into_owned(),
+        };
         let text = text.trim();
         if text.starts_with('<') {
             return "it answered with a web page".to_owned();

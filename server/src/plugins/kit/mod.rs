@@ -38,7 +38,7 @@ pub use schema::Schema;
 pub use signal::{Folded, Happened, Installed, Received, Repeat, Routed, Signal};
 
 pub use crate::{
-    error::{Error, Result},
+    error::{Error, Result, Trouble},
     model::{
         Account, Ballot, CloseTimeSupport, Hook, HookReply, LinkMethod, LinkQuality, Object,
         OptionTally, ProcessId, Tally, Time,
