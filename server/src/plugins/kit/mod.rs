@@ -14,12 +14,14 @@
 //! - **`receive` and `route` are not async**: they verify and compute. What must be
 //!   asked of the platform is a [`Signal::Refresh`] or a [`Signal::Fetch`].
 //! - **One HTTP client**, [`Context::http`]. It knows what a fault means: nothing done,
-//!   refused, or outcome unknown (`http.rs`).
+//!   refused, or outcome unknown (`http.rs`). What is large and seldom changes is read
+//!   with [`Request::read_cached`].
 //!
 //! Erased, a plugin is a plain struct of descriptors and boxed functions over JSON
 //! ([`Plugin`]); everything that crosses is plain data.
 
 mod builder;
+mod cache;
 mod context;
 mod erased;
 mod http;
