@@ -20,6 +20,7 @@
 //! Erased, a plugin is a plain struct of descriptors and boxed functions over JSON
 //! ([`Plugin`]); everything that crosses is plain data.
 
+mod address;
 mod builder;
 mod cache;
 mod context;
@@ -29,6 +30,7 @@ mod process;
 mod schema;
 mod signal;
 
+pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
 pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Step};
@@ -40,7 +42,7 @@ pub use schema::Schema;
 pub use signal::{Folded, Happened, Installed, Received, Repeat, Routed, Signal};
 
 pub use crate::{
-    error::{Error, Result},
+    error::{Error, Result, Trouble},
     model::{
         Account, Ballot, CloseTimeSupport, Hook, HookReply, LinkMethod, LinkQuality, Object,
         OptionTally, ProcessId, Tally, Time,
