@@ -5,10 +5,13 @@
 
 pub mod kit;
 
+mod ballot;
 mod randomness;
 mod sourcecred;
 
 use kit::Plugin;
 
 /// Every plugin that the gateway is built with.
-pub fn all() -> Vec<Plugin> {}
+pub fn all() -> Vec<Plugin> {
+    vec![ballot::plugin(), randomness::plugin(), sourcecred::plugin()]
+}
