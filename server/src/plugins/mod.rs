@@ -5,12 +5,19 @@
 
 pub mod kit;
 
+mod ballot;
 mod discourse;
 mod randomness;
+mod sourcecred;
 
 use kit::Plugin;
 
 /// Every plugin that the gateway is built with.
 pub fn all() -> Vec<Plugin> {
-    vec![discourse::plugin(), randomness::plugin()]
+    vec![
+        ballot::plugin(),
+        discourse::plugin(),
+        randomness::plugin(),
+        sourcecred::plugin(),
+    ]
 }

@@ -24,7 +24,10 @@ use reqwest::redirect;
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Error, Result};
+use super::{
+    Error, Result,
+    cache::{Cache, Fresh, Key, Validators},
+};
 use crate::error::Trouble;
 
 /// The most bytes of a body that are read, after decompression.
@@ -37,6 +40,8 @@ const MAX_REDIRECTS: usize = 3;
 #[derive(Clone)]
 pub struct Http {
     client: reqwest::Client,
+    /// Shared by all steps.
+    cache: Arc<Cache>,
     /// Whether this step has sent something that may have changed the platform.
     wrote: Arc<AtomicBool>,
 }
@@ -53,14 +58,18 @@ impl Http {
             .user_agent(concat!("metagov/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Error::internal(format!("no HTTP client: {e}")))?;
-        let wrote = Arc::default();
-        Ok(Self { client, wrote })
+        Ok(Self {
+            client,
+            cache: Arc::default(),
+            wrote: Arc::default(),
+        })
     }
 
     /// The same way for another step, which has written nothing yet.
     pub fn for_step(&self) -> Self {
         Self {
             client: self.client.clone(),
+            cache: self.cache.clone(),
             wrote: Arc::default(),
         }
     }
@@ -100,6 +109,16 @@ impl Http {
             headers: Ok(HeaderMap::new()),
             body: Body::None,
         }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|e| {
+            self.unclear(format!(
+                "the answer is not what was expected: {:?} error at line {}",
+                e.classify(),
+                e.line()
+            ))
+        })
     }
 
     /// What a fault means, after the reply was lost or is of no use.
@@ -200,12 +219,41 @@ impl Request {
     pub async fn read<T: DeserializeOwned>(self) -> Result<T> {
         let http = self.http.clone();
         let response = self.send().await?.success()?;
-        serde_json::from_slice(&response.body).map_err(|e| {
-            http.unclear(format!(
-                "the answer is not what was expected: {:?} error at line {}",
-                e.classify(),
-                e.line()
-            ))
+        http.parse(&response.body)
+    }
+
+    /// The same for a GET of something large that seldom changes: the platform is asked
+    /// each time, but what did not change is neither sent nor parsed again (`cache.rs`).
+    pub async fn read_cached<T>(self) -> Result<Arc<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let plain = self.method == Method::GET && matches!(self.body, Body::None);
+        // Nor is an answer shared with a step that has written: a fault means something
+        // else to it, and it may want to read what it wrote.
+        if !plain || self.http.wrote() {
+            return self.read().await.map(Arc::new);
+        }
+        let cache = self.http.cache.clone();
+        let key = Key::of::<T>(&self.url, self.headers.as_ref().map_err(Error::clone)?);
+        cache.read(key, |known| self.refresh(known)).await
+    }
+
+    async fn refresh<T: DeserializeOwned>(mut self, known: Option<Validators>) -> Result<Fresh<T>> {
+        let http = self.http.clone();
+        let has_known = known.is_some();
+        if let Ok(headers) = &mut self.headers {
+            headers.extend(known.into_iter().flat_map(Validators::ask));
+        }
+        let response = self.send().await?;
+        if has_known && response.status == StatusCode::NOT_MODIFIED {
+            return Ok(Fresh::Unchanged);
+        }
+        let response = response.success()?;
+        Ok(Fresh::New {
+            value: http.parse(&response.body)?,
+            bytes: response.body.len(),
+            validators: Validators::of(&response.headers),
         })
     }
 
@@ -349,4 +397,66 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use axum::{Router, extract::State, routing::get};
+
+    use super::*;
+
+    /// A platform whose one file changes when `version` does; counts what it sends.
+    #[derive(Clone, Default)]
+    struct Platform {
+        version: Arc<AtomicUsize>,
+        sent: Arc<AtomicUsize>,
+    }
+
+    async fn file(
+        State(platform): State<Platform>,
+        headers: HeaderMap,
+    ) -> impl axum::response::IntoResponse {
+        let version = platform.version.load(Ordering::SeqCst);
+        let etag = format!("\"{version}\"");
+        if headers
+            .get(header::IF_NONE_MATCH)
+            .is_some_and(|known| *known == *etag)
+        {
+            return (
+                StatusCode::NOT_MODIFIED,
+                [(header::ETAG, etag)],
+                String::new(),
+            );
+        }
+        platform.sent.fetch_add(1, Ordering::SeqCst);
+        (StatusCode::OK, [(header::ETAG, etag)], version.to_string())
+    }
+
+    async fn serve(platform: Platform) -> Url {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/file", get(file)).with_state(platform);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}/file").parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_file_is_sent_once() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let platform = Platform::default();
+        let url = serve(platform.clone()).await;
+        let http = Http::new(Duration::from_secs(5)).unwrap();
+        let read = async || {
+            let step = http.for_step();
+            step.get(url.clone()).read_cached::<usize>().await.unwrap()
+        };
+        let first = read().await;
+        assert!(Arc::ptr_eq(&first, &read().await));
+        assert_eq!(platform.sent.load(Ordering::SeqCst), 1);
+        platform.version.store(7, Ordering::SeqCst);
+        assert_eq!(*read().await, 7);
+        assert_eq!(platform.sent.load(Ordering::SeqCst), 2);
+    }
 }

@@ -14,12 +14,15 @@
 //! - **`receive` and `route` are not async**: they verify and compute. What must be
 //!   asked of the platform is a [`Signal::Refresh`] or a [`Signal::Fetch`].
 //! - **One HTTP client**, [`Context::http`]. It knows what a fault means: nothing done,
-//!   refused, or outcome unknown (`http.rs`).
+//!   refused, or outcome unknown (`http.rs`). What is large and seldom changes is read
+//!   with [`Request::read_cached`].
 //!
 //! Erased, a plugin is a plain struct of descriptors and boxed functions over JSON
 //! ([`Plugin`]); everything that crosses is plain data.
 
+mod address;
 mod builder;
+mod cache;
 mod context;
 mod erased;
 mod http;
@@ -27,6 +30,7 @@ mod process;
 mod schema;
 mod signal;
 
+pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
 pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Row, Step};
