@@ -61,7 +61,7 @@ impl Apply {
     /// Runs it. What was done is said on `out` as it is done, a line each.
     pub async fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         let text = read(&self.file)?;
-        let named = |why| Failure::new(Exit::Refused, format!("{}: {why}", self.file.display()));
+        let named = |why| Failure::new(Exit::Refused, format!("{}: {why}", name(&self.file)));
         let document = Document::parse(&text).map_err(named)?;
         let mut client = self.connection.open().await?;
         let current = client.current(&document.community_id).await?;
@@ -82,7 +82,14 @@ fn read(file: &Path) -> Result<String, Failure> {
         true => io::stdin().read_to_string(&mut text).map(|_| text),
         false => std::fs::read_to_string(file),
     };
-    read.map_err(|e| Failure::new(Exit::Refused, format!("{}: {e}", file.display())))
+    read.map_err(|e| Failure::new(Exit::Refused, format!("{}: {e}", name(file))))
+}
+
+fn name(file: &Path) -> String {
+    match file.as_os_str() == "-" {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    }
 }
 
 impl Client {

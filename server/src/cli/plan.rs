@@ -135,7 +135,8 @@ mod tests {
     fn a_new_community_is_created_and_its_plugins_enabled() {
         let config = json!({"low": 1, "high": null, "deep": {"a": null}});
         let document = document(None, vec![entry("randomness", config)]);
-        let steps = plan(&Current::default(), &document, true).unwrap();
+        let nothing = Current::default();
+        let steps = plan(&nothing, &document, true).unwrap();
         let enable = Step::Enable {
             plugin: "randomness",
             config: map(json!({"low": 1, "deep": {}})),

@@ -89,6 +89,7 @@ fn help(schema: &Value) -> String {
     let text = text.unwrap_or_default().trim();
     match schema.get("default") {
         None | Some(Value::Null) => text.to_owned(),
+        // Without quotes, which a value printed as JSON has.
         Some(Value::String(default)) => format!("{text} Default {default}."),
         Some(default) => format!("{text} Default {default}."),
     }
