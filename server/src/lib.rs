@@ -1,9 +1,283 @@
-//! The Metagov gateway.
+#![deny(missing_docs)]
+//! The Metagov gateway: the governance layer between the tools that communities use and
+//! the programs that govern with them.
+//!
+//! Rooms, each of which may only import from those below it (a test holds this):
+//!
+//! ```text
+//!   rpc   http      EDGES   speak a protocol, decide nothing
+//!     gateway       RULES   one function per use case
+//!  feed plugins store  MEANS   live tail, platforms, database
+//!   model   error   WORDS   plain data, no I/O
+//! ```
+//!
+//! Beside them: [`config`] (settings), `cli` (a client of the running gateway), and this
+//! file, the only place that builds things. Read [`rpc`], [`plugins::kit`], then
+//! `gateway/processes.rs`.
 
+pub mod cli;
+pub mod config;
 pub mod error;
 pub mod feed;
 pub mod gateway;
+pub mod http;
 pub mod model;
 pub mod plugins;
 pub mod rpc;
 pub mod store;
+
+use std::{fmt, fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tonic::transport::server::TcpIncoming;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    config::Config,
+    feed::Feed,
+    gateway::Gateway,
+    plugins::kit::{Http, Plugin},
+    store::Store,
+};
+
+/// How many connections read from the database at the same time.
+const READERS: u32 = 4;
+
+/// Why the gateway does not start: one line that names the setting and the remedy.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Where gRPC and grpc-web are served.
+    pub api: SocketAddr,
+    /// Where webhooks and public actions are served.
+    pub public: SocketAddr,
+    health: HealthReporter,
+    closing: watch::Sender<bool>,
+    drain_timeout: Duration,
+    servers: Vec<JoinHandle<()>>,
+    chores: JoinHandle<()>,
+    /// Held for as long as the gateway lives: one gateway per data folder.
+    _lock: Option<File>,
+}
+
+/// Starts the gateway: opens the database, brings its tables up to date, serves.
+pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartError> {
+    // reqwest is built without a default; only the first call counts.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let _lock = prepare_folder(&config)?;
+    let api = bind(config.listen, "--listen (METAGOV_LISTEN)").await?;
+    let public = bind(
+        config.public_listen,
+        "--public-listen (METAGOV_PUBLIC_LISTEN)",
+    )
+    .await?;
+    let (api_address, public_address) = (local(&api)?, local(&public)?);
+
+    let (closing, closed) = watch::channel(false);
+    let store = Store::open(&database(&config))
+        .await
+        .map_err(|e| no_database(&config, &e))?;
+    let feed = Feed::follow(store.clone(), closed.clone())
+        .await
+        .map_err(broken)?;
+    let settings = gateway::Settings {
+        public_url: url::Url::parse(&config.public_base(public_address)).map_err(broken)?,
+        step_timeout: config.step_timeout,
+        poll_interval: config.poll_interval,
+        event_retention: config.event_retention,
+        operator: config.operator.clone(),
+    };
+    let http = Http::new(config.call_timeout).map_err(broken)?;
+    let gateway = Gateway::new(store, feed, plugins, settings, http);
+    let chores = tokio::spawn(gateway.clone().do_chores(closed.clone()));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for service in rpc::SERVICES {
+        health
+            .set_service_status(service, ServingStatus::Serving)
+            .await;
+    }
+    let servers = vec![
+        serve_api(
+            &config,
+            api,
+            gateway.clone(),
+            health_service,
+            closed.clone(),
+        )?,
+        serve_public(&config, public, gateway, closed),
+    ];
+    Ok(Running {
+        api: api_address,
+        public: public_address,
+        health,
+        closing,
+        drain_timeout: config.drain_timeout,
+        servers,
+        chores,
+        _lock,
+    })
+}
+
+/// Brings the database up to date; the names of the steps that were taken.
+pub async fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
+    let _lock = prepare_folder(config)?;
+    store::migrate(&database(config))
+        .await
+        .map_err(|e| no_database(config, &e))
+}
+
+impl Running {
+    /// Drains: health says NOT_SERVING, streams end with UNAVAILABLE, running calls
+    /// finish, and what is not finished within the drain time-out is cut off.
+    pub async fn stop(mut self) -> Result<(), StartError> {
+        let until = Instant::now() + self.drain_timeout;
+        for service in rpc::SERVICES.into_iter().chain([""]) {
+            self.health
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
+        }
+        self.closing.send_replace(true);
+        // Watchers of the health have seen it; now their streams may end.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for service in rpc::SERVICES.into_iter().chain([""]) {
+            self.health.clear_service_status(service).await;
+        }
+        for mut server in self.servers {
+            if timeout_at(until, &mut server).await.is_err() {
+                tracing::warn!("calls were still running at the end of the drain time-out");
+                server.abort();
+            }
+        }
+        _ = timeout_at(until, self.chores).await;
+        Ok(())
+    }
+
+    /// Resolves if the gateway ends by itself, which it should not.
+    pub async fn ended(&mut self) {
+        let servers = self.servers.iter_mut();
+        // How it ended stands in the log.
+        _ = futures::future::select_all(servers).await;
+    }
+}
+
+fn serve_api(
+    config: &Config,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    health: rpc::HealthServer<impl rpc::Health>,
+    closing: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let origins = config.cors_origins.iter().map(|origin| origin.parse());
+    let settings = rpc::Settings {
+        max_request_size: config.max_request_size,
+        cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
+    };
+    let routes = rpc::routes(gateway, health, &settings).map_err(broken)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = rpc::server(&settings)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, closed(closing));
+    Ok(tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the API listener broke");
+        }
+    }))
+}
+
+fn serve_public(
+    config: &Config,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    closing: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let routes = http::routes(gateway, config.max_hook_size);
+    let server = axum::serve(listener, routes).with_graceful_shutdown(closed(closing));
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the public listener broke");
+        }
+    })
+}
+
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // An error means that nobody can close it any more: it is over, too.
+    _ = closing.wait_for(|closing| *closing).await;
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        StartError(format!(
+            "{setting}: cannot listen at {address}: {error}; choose another address"
+        ))
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(broken)
+}
+
+fn database(config: &Config) -> store::Settings {
+    store::Settings {
+        url: config.database(),
+        readers: READERS,
+    }
+}
+
+/// Makes the data folder, readable by its owner only, and takes it for this process.
+fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
+    if config.database_url.is_some() {
+        return Ok(None);
+    }
+    let folder = &config.data_dir;
+    let failed = |what: &str, error: &dyn fmt::Display| {
+        let folder = folder.display();
+        StartError(format!(
+            "--data-dir (METAGOV_DATA_DIR): {what} {folder}: {error}; choose a folder that can be written"
+        ))
+    };
+    make_private(folder).map_err(|e| failed("cannot make", &e))?;
+    let lock = File::create(folder.join("lock")).map_err(|e| failed("cannot write into", &e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(error) => Err(failed("another gateway uses", &error)),
+    }
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+fn no_database(config: &Config, error: &error::Error) -> StartError {
+    let place = match &config.database_url {
+        // It may hold a password.
+        Some(_) => "--database-url (METAGOV_DATABASE_URL)".to_owned(),
+        None => format!(
+            "--data-dir (METAGOV_DATA_DIR): {}",
+            config.data_dir.display()
+        ),
+    };
+    StartError(format!("{place}: the database cannot be opened: {error}"))
+}
+
+fn broken(error: impl fmt::Display) -> StartError {
+    StartError(error.to_string())
+}

@@ -25,11 +25,13 @@ use tonic::{
     service::{Routes, RoutesBuilder},
     transport::Server,
 };
+pub use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::GrpcWebLayer;
 use tower::layer::util::{Identity, Stack};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::gateway::Gateway;
+pub use call::{Call, CallLayer};
 
 /// The server traits, over the messages of `metagov-proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -49,6 +51,16 @@ pub struct Settings {
     pub cors_origins: Vec<HeaderValue>,
 }
 
+/// The services of the contract, as health speaks of them.
+pub const SERVICES: [&str; 6] = [
+    "metagov.v1.ActionService",
+    "metagov.v1.CommunityService",
+    "metagov.v1.EventService",
+    "metagov.v1.IdentityService",
+    "metagov.v1.PluginService",
+    "metagov.v1.ProcessService",
+];
+
 /// What is common to all services.
 #[derive(Clone)]
 struct Api {
@@ -56,14 +68,11 @@ struct Api {
 }
 
 /// Every service: the whole API.
-pub fn routes<H>(
+pub fn routes(
     gateway: Arc<Gateway>,
-    health: H,
+    health: HealthServer<impl Health>,
     settings: &Settings,
-) -> Result<Routes, tonic_reflection::server::Error>
-where
-    H: tonic_health::pb::health_server::Health,
-{
+) -> Result<Routes, tonic_reflection::server::Error> {
     let api = Api { gateway };
     let mut routes = RoutesBuilder::default();
     macro_rules! serve {
@@ -83,7 +92,7 @@ where
         event_service_server::EventServiceServer,
         identity_service_server::IdentityServiceServer,
     );
-    routes.add_service(tonic_health::pb::health_server::HealthServer::new(health));
+    routes.add_service(health);
     routes.add_service(reflection().build_v1()?);
     routes.add_service(reflection().build_v1alpha()?);
     Ok(routes.routes())
@@ -96,7 +105,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-type Layers = Stack<call::CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
+/// What every call goes through.
+pub type Layers = Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
 
 /// The server that the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
 pub fn server(settings: &Settings) -> Server<Layers> {
@@ -111,7 +121,7 @@ pub fn server(settings: &Settings) -> Server<Layers> {
         .http2_max_header_list_size(16 << 10)
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
-        .layer(call::CallLayer {
+        .layer(CallLayer {
             max_request_size: settings.max_request_size,
         })
 }

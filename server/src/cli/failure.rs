@@ -1,0 +1,150 @@
+//! What is said when a verb fails, and the exit code (the table is in `cli/mod.rs`).
+
+use std::fmt;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// How a verb ends that does not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Something else; look before you run it again.
+    Other = 1,
+    /// The gateway cannot be reached.
+    Unreachable = 3,
+    /// The input is refused.
+    Refused = 4,
+    /// Run it again.
+    NotNow = 5,
+}
+
+/// Why a verb failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For the shell.
+    pub exit: Exit,
+    /// For people: one line, and one for each field that is at fault.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure that no gateway answered with.
+    pub fn new(exit: Exit, text: impl fmt::Display) -> Self {
+        let text = printable(&text.to_string());
+        Self { exit, text }
+    }
+
+    /// What the gateway answered while this was being done, such as `plugin discourse`.
+    pub(super) fn answered(doing: &str, status: &Status) -> Self {
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        let name = reason.unwrap_or_else(|| name(status.code()));
+        let mut text = printable(&format!("{doing}: {} [{name}]", status.message()));
+        let fields = details.bad_request().map(|bad| bad.field_violations.iter());
+        for fault in fields.into_iter().flatten() {
+            text += "\n  ";
+            text += &printable(&format!("{}: {}", fault.field, fault.description));
+        }
+        let exit = exit(status.code(), reason.unwrap_or_default());
+        Self { exit, text }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn exit(code: Code, reason: &str) -> Exit {
+    match (reason, code) {
+        ("ERROR_REASON_OUTCOME_UNKNOWN", _) => Exit::Other,
+        // The same document would be too large again.
+        ("ERROR_REASON_MESSAGE_TOO_LARGE", _) => Exit::Refused,
+        (_, Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound) => Exit::Refused,
+        (_, Code::AlreadyExists | Code::OutOfRange | Code::Unimplemented) => Exit::Refused,
+        (_, Code::Unauthenticated | Code::PermissionDenied) => Exit::Refused,
+        (_, Code::Unavailable | Code::Aborted | Code::ResourceExhausted) => Exit::NotNow,
+        (_, Code::DeadlineExceeded | Code::Cancelled) => Exit::NotNow,
+        (_, Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss) => Exit::Other,
+    }
+}
+
+/// The code as the specification of gRPC spells it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// One line that cannot steer a terminal: a platform's words may be in it.
+fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::{ErrorDetails, StatusExt};
+
+    #[test]
+    fn an_answer_is_told_with_its_reason_and_its_fields() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("ERROR_REASON_SCHEMA_MISMATCH", "metagov.org", []);
+        details.add_bad_request_violation("config/default_low", "is required");
+        let message = "randomness does not fit its schema";
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        let failure = Failure::answered("plugin randomness", &status);
+        let text = "plugin randomness: randomness does not fit its schema \
+                    [ERROR_REASON_SCHEMA_MISMATCH]\n  config/default_low: is required";
+        assert_eq!(failure.to_string(), text);
+        assert_eq!(failure.exit, Exit::Refused);
+    }
+
+    #[test]
+    fn an_answer_without_a_reason_is_told_with_its_code() {
+        let failure = Failure::answered("community c", &Status::unimplemented("no such service"));
+        assert_eq!(
+            failure.to_string(),
+            "community c: no such service [UNIMPLEMENTED]"
+        );
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_to_run_it_again() {
+        assert_eq!(exit(Code::Unavailable, ""), Exit::NotNow);
+        assert_eq!(
+            exit(Code::Aborted, "ERROR_REASON_ETAG_MISMATCH"),
+            Exit::NotNow
+        );
+        assert_eq!(
+            exit(Code::Aborted, "ERROR_REASON_OUTCOME_UNKNOWN"),
+            Exit::Other
+        );
+        let too_large = "ERROR_REASON_MESSAGE_TOO_LARGE";
+        assert_eq!(exit(Code::ResourceExhausted, too_large), Exit::Refused);
+        assert_eq!(exit(Code::Internal, "ERROR_REASON_INTERNAL"), Exit::Other);
+    }
+
+    #[test]
+    fn an_answer_cannot_steer_the_terminal() {
+        let failure = Failure::answered("a", &Status::internal("\u{1b}[2Jb\nerror: c"));
+        assert_eq!(failure.to_string(), "a:  [2Jb error: c [INTERNAL]");
+    }
+}

@@ -1,0 +1,28 @@
+//! The verbs of the binary that are clients of a running gateway.
+//!
+//! They know the contract (`metagov-proto`) and nothing of the server's rooms: whatever
+//! they do, any client in any language can do too. `client.rs` is the way to the
+//! gateway, `failure.rs` what is said when it fails, and each verb has its own file;
+//! `apply.rs` reads a document (`document.rs`), works out what differs (`plan.rs`) and
+//! makes the calls.
+//!
+//! Exit codes, of these verbs and of the others:
+//!
+//! | Code | Meaning | gRPC codes |
+//! |---|---|---|
+//! | 0 | done, or nothing to do | OK |
+//! | 1 | something else: look before you run it again | INTERNAL, UNKNOWN, DATA_LOSS; any with the reason OUTCOME_UNKNOWN |
+//! | 2 | the command line is wrong | |
+//! | 3 | the gateway cannot be reached | |
+//! | 4 | refused: correct the document, the token or the gateway's set-up | INVALID_ARGUMENT, FAILED_PRECONDITION, NOT_FOUND, ALREADY_EXISTS, OUT_OF_RANGE, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED; any with the reason MESSAGE_TOO_LARGE |
+//! | 5 | not now: run it again | UNAVAILABLE, ABORTED, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, CANCELLED |
+
+pub mod apply;
+mod client;
+mod document;
+mod failure;
+mod matching;
+mod plan;
+
+pub use client::Connection;
+pub use failure::{Exit, Failure};

@@ -1,0 +1,249 @@
+//! The settings of the gateway: one struct, flags and variables.
+//!
+//! Every flag `--a-b` is also the variable `METAGOV_A_B`; a flag wins over a variable,
+//! and an empty variable counts as unset. That rule stands in `config/settings.rs`, how
+//! values are written in `config/values.rs`, and how a plugin's operator settings
+//! become flags in `config/operator.rs`. Nothing reads this but `lib.rs` and `main.rs`.
+
+mod operator;
+mod settings;
+mod values;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use serde_json::{Map, Value};
+use url::Url;
+
+pub use operator::Operator;
+pub use settings::{Unknown, explain, unknown_variables, with_variables};
+
+const MS_100: Duration = Duration::from_millis(100);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The settings of the gateway. [`Config::default`] is what an empty command line and
+/// an empty environment give.
+#[derive(Clone, PartialEq, Args)]
+pub struct Config {
+    /// Where gRPC and grpc-web are served. Default 127.0.0.1:50051.
+    ///
+    /// Whoever reaches this address may govern every community: keep it private.
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address, default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+
+    /// Where webhooks and public actions are served, over HTTP. Default 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address, default_value = "127.0.0.1:8080")]
+    pub public_listen: SocketAddr,
+
+    /// The address at which platforms reach `--public-listen`. Default http://<public-listen>.
+    ///
+    /// Webhook addresses begin with it. A path is kept: https://example.org/metagov.
+    #[arg(long, value_name = "URL", value_parser = values::public_url)]
+    pub public_url: Option<Url>,
+
+    /// The folder for what the gateway keeps; made if missing. Default ./metagov-data.
+    #[arg(long, value_name = "FOLDER", default_value = "./metagov-data")]
+    pub data_dir: PathBuf,
+
+    /// The database. Default: the SQLite file `metagov.db` in `--data-dir`.
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+
+    /// How long events are kept. Default 30d. At least 1m.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MINUTE, 36_500 * DAY), default_value = "30d")]
+    pub event_retention: Duration,
+
+    /// How often a platform that sends no webhooks is asked. Default 60s. 100ms to 1d.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, DAY), default_value = "60s")]
+    pub poll_interval: Duration,
+
+    /// Web origins that may call with grpc-web, comma separated. Default none.
+    ///
+    /// Each is written exactly as a browser sends it: https://dashboard.example.org
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',', value_parser = values::origin)]
+    pub cors_origins: Vec<String>,
+
+    /// The longest that one request to a platform may take. Default 15s. 100ms to 10m.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, 10 * MINUTE), default_value = "15s")]
+    pub call_timeout: Duration,
+
+    /// The longest that one step of a plugin may take. Default 60s. 100ms to 1h.
+    ///
+    /// A step, such as performing an action, is one or more requests to a platform.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, HOUR), default_value = "60s")]
+    pub step_timeout: Duration,
+
+    /// How long running calls may go on after SIGTERM. Default 10s. 0s to 1h.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, Duration::ZERO, HOUR), default_value = "10s")]
+    pub drain_timeout: Duration,
+
+    /// The largest message of a gRPC call. Default 1MiB. 1KiB to 1GiB.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
+    pub max_request_size: usize,
+
+    /// The largest body of a webhook or of a public action. Default 1MiB. 1KiB to 1GiB.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
+    pub max_hook_size: usize,
+
+    /// What is logged. Default info.
+    ///
+    /// A level (error, warn, info, debug, trace), or a list such as `info,metagov=debug`.
+    #[arg(long, value_name = "FILTER", value_parser = values::log_filter, default_value = "info")]
+    pub log: String,
+
+    /// How it is logged, on stderr. Default auto.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+
+    /// The operator's settings for each plugin, by its name: the properties of the
+    /// plugin's operator schema that were given. See [`Operator`]. Default none.
+    #[arg(skip)]
+    pub operator: BTreeMap<String, Map<String, Value>>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people if stderr is a terminal, else JSON.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is said below the list of settings.
+pub const SYNTAX: &str = "\
+Every setting is a flag and a variable: --a-b is METAGOV_A_B. A flag wins; an empty variable
+counts as unset. A duration is a whole number and a unit: 500ms, 60s, 5m, 12h, 30d. A size is
+a number of bytes, or has a unit: 65536, 64KiB, 1MiB, 1GiB.";
+
+/// What would end the path part of a database URL, or be decoded in it.
+const NOT_IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#');
+
+impl Config {
+    /// The URL of the database: `database_url`, or the file in the data folder.
+    pub fn database(&self) -> String {
+        self.database_url.clone().unwrap_or_else(|| {
+            let file = self.data_dir.join("metagov.db");
+            let path = percent_encode(file.as_os_str().as_encoded_bytes(), NOT_IN_PATH);
+            format!("sqlite://{path}?mode=rwc")
+        })
+    }
+
+    /// Where platforms reach the public listener that is bound to `public`, without a
+    /// slash at the end.
+    pub fn public_base(&self, public: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{public}"),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // Without `with_variables` no variable is read. The defaults have one place,
+        // the attributes above, so they cannot drift from the command line's.
+        let command = Self::augment_args(Command::new("metagov"));
+        let matches = command.get_matches_from(["metagov"]);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Short, since `database_url` and `operator` may hold secrets.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("public_listen", &self.public_listen)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        Config::augment_args(Command::new("metagov"))
+    }
+
+    fn parse(args: &[&str]) -> Result<Config, String> {
+        let line = ["metagov"].iter().chain(args);
+        let matches = command().try_get_matches_from(line);
+        let matches = matches.map_err(|error| explain(&error).unwrap_or(error.to_string()))?;
+        Config::from_arg_matches(&matches).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_test_may_change_one_setting_and_keep_the_rest() {
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            ..Config::default()
+        };
+        assert_eq!(config.event_retention, 30 * DAY);
+        assert_eq!(config.max_request_size, 1 << 20);
+        assert_eq!(config.cors_origins, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_setting_says_its_default() {
+        for arg in command().get_arguments().filter(|a| a.get_id() != "help") {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            for value in arg.get_default_values() {
+                let said = format!("Default {}", value.to_string_lossy());
+                assert!(help.contains(&said), "{}: {help}", arg.get_id());
+            }
+            assert!(help.contains("Default"), "{}: {help}", arg.get_id());
+        }
+    }
+
+    #[test]
+    fn a_malformed_setting_is_one_line_that_names_it() {
+        for (args, line) in [
+            (
+                &["--listen", "localhost"][..],
+                "--listen (METAGOV_LISTEN): \"localhost\" is no address with a port, such as 127.0.0.1:8080",
+            ),
+            (
+                &["--event-retention", "0s"],
+                "--event-retention (METAGOV_EVENT_RETENTION): \"0s\" is not between 1m and 36500d",
+            ),
+            (
+                &["--log-format", "xml"],
+                "--log-format (METAGOV_LOG_FORMAT): \"xml\" is none of auto, human, json",
+            ),
+            (
+                &["--cors-origins", "https://a.org,*"],
+                "--cors-origins (METAGOV_CORS_ORIGINS): \"*\" is no web origin, such as https://dashboard.example.org",
+            ),
+        ] {
+            assert_eq!(parse(args).unwrap_err(), line);
+        }
+    }
+
+    #[test]
+    fn the_database_is_a_file_in_the_data_folder_unless_said_otherwise() {
+        let config = parse(&["--data-dir", "/srv/50% off?"]).unwrap();
+        let url = "sqlite:///srv/50%25%20off%3F/metagov.db?mode=rwc";
+        assert_eq!(config.database(), url);
+        let config = parse(&["--database-url", "sqlite::memory:"]).unwrap();
+        assert_eq!(config.database(), "sqlite::memory:");
+    }
+
+    #[test]
+    fn the_public_address_is_the_bound_one_unless_said_otherwise() {
+        let bound = "127.0.0.1:8081".parse().unwrap();
+        assert_eq!(
+            Config::default().public_base(bound),
+            "http://127.0.0.1:8081"
+        );
+        let config = parse(&["--public-url", "https://example.org/metagov/"]).unwrap();
+        assert_eq!(config.public_base(bound), "https://example.org/metagov");
+    }
+}

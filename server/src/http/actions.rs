@@ -1,0 +1,73 @@
+//! `POST /api/action/<plugin>.<action>`: actions that anyone may perform.
+//!
+//! The community is in the header `X-Metagov-Community`, the body is
+//! `{"parameters": {…}}` or empty, the answer is the result as JSON.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Public, status::Failure};
+use crate::{
+    error::{Error, Thing},
+    gateway::Performing,
+    model::{CommunityId, Object},
+};
+
+const COMMUNITY: &str = "x-metagov-community";
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    parameters: Object,
+}
+
+/// Performs an action that needs no credential.
+pub(super) async fn perform(
+    State(public): State<Public>,
+    Path(action): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Failure> {
+    let unknown = || Failure::Error(Error::NotFound(Thing::Plugin(action.clone())));
+    let descriptor = public.gateway.get_action(&action)?;
+    if !descriptor.allow_anonymous {
+        // From outside it does not exist.
+        return Err(unknown());
+    }
+    let community_id = community(&headers)?;
+    let body = public.body(&headers, body).await?;
+    let asked = match body.is_empty() {
+        true => Asked::default(),
+        false => serde_json::from_slice(&body).map_err(|e| {
+            let why = format!(
+                "must be {{\"parameters\": {{…}}}}; line {} column {} is not",
+                e.line(),
+                e.column()
+            );
+            Error::invalid("body", why)
+        })?,
+    };
+    let performing = Performing {
+        key: None,
+        community_id,
+        action,
+        installation_id: None,
+        parameters: asked.parameters,
+    };
+    Ok(Json(public.gateway.perform_action(performing).await?))
+}
+
+fn community(headers: &HeaderMap) -> Result<CommunityId, Error> {
+    let text = headers.get(COMMUNITY).and_then(|value| value.to_str().ok());
+    let text =
+        text.ok_or_else(|| Error::invalid("X-Metagov-Community", "the header is missing"))?;
+    CommunityId::parse(text)
+        .ok_or_else(|| Error::invalid("X-Metagov-Community", "the header is no community's id"))
+}

@@ -1,0 +1,97 @@
+//! `POST /api/hooks/…`: what platforms deliver.
+
+use axum::{
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{Public, status::Failure};
+use crate::{
+    error::{Error, Thing},
+    model::{CommunityId, Hook, HookReply},
+};
+
+/// `/api/hooks/<plugin>`: one address for all communities.
+pub(super) async fn of_platform(
+    State(public): State<Public>,
+    Path(plugin): Path<String>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let hook = hook(&public, query, headers, body).await?;
+    Ok(answer(public.gateway.route(&plugin, hook).await?))
+}
+
+/// `/api/hooks/<community>/<plugin>`: for plugins that verify signatures.
+pub(super) async fn of_community(
+    State(public): State<Public>,
+    Path((community, plugin)): Path<(String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let hook = hook(&public, query, headers, body).await?;
+    let community = known(&community)?;
+    let reply = public
+        .gateway
+        .receive(&community, &plugin, None, hook)
+        .await?;
+    Ok(answer(reply))
+}
+
+/// `/api/hooks/<community>/<plugin>/<slug>`: the address of one installation.
+pub(super) async fn of_installation(
+    State(public): State<Public>,
+    Path((community, plugin, slug)): Path<(String, String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let hook = hook(&public, query, headers, body).await?;
+    let community = known(&community)?;
+    let reply = public
+        .gateway
+        .receive(&community, &plugin, Some(&slug), hook)
+        .await?;
+    Ok(answer(reply))
+}
+
+async fn hook(
+    public: &Public,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Hook, Failure> {
+    let body = public.body(&headers, body).await?;
+    let text = |value: &axum::http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let headers = headers.iter().filter_map(|(name, value)| {
+        // Names come in lower case already. What is no text is for no plugin.
+        Some((name.as_str().to_owned(), text(value)?))
+    });
+    Ok(Hook {
+        headers: headers.collect(),
+        query: query.unwrap_or_default(),
+        body,
+    })
+}
+
+/// What cannot be a community's id is an address that does not exist.
+fn known(community: &str) -> Result<CommunityId, Failure> {
+    CommunityId::parse(community).ok_or(Failure::Error(Error::NotFound(Thing::Webhook)))
+}
+
+fn answer(reply: HookReply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+    if reply.content_type.is_empty() {
+        return (status, Body::from(reply.body)).into_response();
+    }
+    (
+        status,
+        [(header::CONTENT_TYPE, reply.content_type)],
+        Body::from(reply.body),
+    )
+        .into_response()
+}

@@ -1,0 +1,69 @@
+//! The public HTTP edge: what platforms and people reach from outside.
+//!
+//! Hooks of platforms and actions that anyone may perform, on a listener of its own: no
+//! route of the API is here. Bodies are bounded; errors have one shape (`status.rs`).
+//! Speaks HTTP, decides nothing. Read `hooks.rs`.
+
+mod actions;
+mod hooks;
+mod status;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderMap, header},
+    routing::post,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::gateway::Gateway;
+use status::Failure;
+
+/// What is common to all routes.
+#[derive(Clone)]
+struct Public {
+    gateway: Arc<Gateway>,
+    /// The most bytes of a body.
+    max_body: usize,
+}
+
+/// Every route.
+pub fn routes(gateway: Arc<Gateway>, max_body: usize) -> Router {
+    Router::new()
+        .route("/api/hooks/{plugin}", post(hooks::of_platform))
+        .route("/api/hooks/{community}/{plugin}", post(hooks::of_community))
+        .route(
+            "/api/hooks/{community}/{plugin}/{slug}",
+            post(hooks::of_installation),
+        )
+        .route("/api/action/{action}", post(actions::perform))
+        .fallback(async || Failure::NoRoute)
+        .method_not_allowed_fallback(async || Failure::NoMethod)
+        .layer(CatchPanicLayer::custom(|_| {
+            status::answer(Failure::Error(crate::error::Error::internal(
+                "a handler panicked",
+            )))
+        }))
+        .with_state(Public { gateway, max_body })
+}
+
+impl Public {
+    /// The raw body, if it is not too large and not compressed.
+    async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+        let encoding = headers.get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| encoding != "identity") {
+            return Err(Failure::Encoded);
+        }
+        let said = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|said| said.to_str().ok()?.parse().ok());
+        if said.is_some_and(|said: u64| said > self.max_body as u64) {
+            return Err(Failure::TooLarge(self.max_body));
+        }
+        axum::body::to_bytes(body, self.max_body)
+            .await
+            .map_err(|_| Failure::TooLarge(self.max_body))
+    }
+}
