@@ -30,9 +30,15 @@ def free_port() -> int:
     """A port that nobody listens on, outside the range the kernel hands out itself."""
     while True:
         port = random.randrange(20000, 32768)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+        if not is_taken(f"127.0.0.1:{port}"):
+            return port
+
+
+def is_taken(address: str) -> bool:
+    """Whether somebody listens there."""
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 class Gateway:
@@ -56,6 +62,8 @@ class Gateway:
     def start(self) -> None:
         """Starts it and waits until it says that it serves."""
         assert BINARY.exists(), f"{BINARY} is missing: run `make build`, or set METAGOV_BIN"
+        for address in (self.address, self.public_address):
+            assert not is_taken(address), f"something else listens on {address}: stop it first"
         env = {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
         env |= {
             "METAGOV_LISTEN": self.address,
