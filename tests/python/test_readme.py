@@ -115,8 +115,12 @@ def test_every_command_of_the_readme_prints_what_it_shows(clone, tmp_path):
                 gateway.start()
             elif step.command not in DONE_BY_TEST:
                 output = shell.run(step.command)
-                where = f"README.md:{step.line}: $ {step.command}\nprints\n{output}"
-                assert re.fullmatch(pattern(step.output), output), f"{where}\nnot\n{step.output}"
+                if not re.fullmatch(pattern(step.output), output):
+                    pytest.fail(
+                        f"README.md:{step.line}: $ {step.command}\n"
+                        f"shall print\n{step.output}\nand prints\n{output}",
+                        pytrace=False,
+                    )
         assert gateway, "the README starts no server"
     finally:
         shell.bash.kill()
