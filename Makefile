@@ -1,0 +1,35 @@
+# The verbs of this repository. `make` alone lists them.
+
+ARGS ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := $(CURDIR)/target/tools/bin
+PYTEST := target/venv/bin/python -m pytest
+# A golden file that differs fails; it is never rewritten by a test run.
+export INSTA_UPDATE ?= no
+# Where the Python tests find the server.
+export METAGOV_BIN ?= $(abspath $(TARGET))/debug/metagov
+
+.PHONY: help run build test tools lint
+
+help: ## Lists the verbs
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## Builds and runs the gateway; ARGS="--listen 127.0.0.1:6000" are its flags
+	cargo run --bin metagov -- serve $(ARGS)
+
+build: ## Builds everything, as the tests use it
+	cargo build --workspace --locked
+
+test: tools build ## Every test: Rust, then Python against the real binary
+	cargo test --workspace --locked --no-fail-fast
+	$(PYTEST) -rxs --no-fold-skipped tests/python
+
+tools: ## Installs buf, grpcurl and a Python, pinned, into target/
+	@tests/tools/install
+
+lint: tools ## Formatting, clippy, and the contract: style and compatibility
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(TOOLS)/buf lint
+	$(TOOLS)/buf format -d --exit-code
+	tests/tools/breaking

@@ -1,0 +1,12 @@
+//! Claims about the gateway, shown through its real server. Each module is about one
+//! noun of the contract, and each test is named by what it claims. `COVERAGE.md` says
+//! which claim is shown where.
+
+mod arrows;
+mod coverage;
+
+/// The root of the repository.
+fn root() -> std::path::PathBuf {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap().to_owned()
+}

@@ -1,0 +1,130 @@
+"""The real binary as a child process, with ports and a data folder of its own."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from metagov.v1 import (
+    action_pb2_grpc,
+    community_pb2_grpc,
+    event_pb2_grpc,
+    plugin_pb2_grpc,
+    process_pb2_grpc,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("METAGOV_BIN", ROOT / "target" / "debug" / "metagov"))
+
+# Long enough for a loaded machine of two cores; nothing here waits this long.
+PATIENCE = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on, outside the range the kernel hands out itself."""
+    while True:
+        port = random.randrange(20000, 32768)
+        if not is_taken(f"127.0.0.1:{port}"):
+            return port
+
+
+def is_taken(address: str) -> bool:
+    """Whether somebody listens there."""
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+class Gateway:
+    """A running `metagov serve`. Restarts keep its ports and its data."""
+
+    def __init__(self, folder: Path, port: int = 0, public_port: int = 0):
+        self.folder = folder
+        self.address = f"127.0.0.1:{port or free_port()}"
+        self.public_address = f"127.0.0.1:{public_port or free_port()}"
+        self.log = folder / "gateway.log"
+        self.child = None
+        self.channel = None
+
+    def __enter__(self) -> "Gateway":
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Starts it and waits until it says that it serves."""
+        assert BINARY.exists(), f"{BINARY} is missing: run `make build`, or set METAGOV_BIN"
+        for address in (self.address, self.public_address):
+            assert not is_taken(address), f"something else listens on {address}: stop it first"
+        env = {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
+        env |= {
+            "METAGOV_LISTEN": self.address,
+            "METAGOV_PUBLIC_LISTEN": self.public_address,
+            "METAGOV_DATA_DIR": str(self.folder / "data"),
+        }
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                [BINARY, "serve"],
+                cwd=self.folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        # A proxy of the environment is not meant for the loopback.
+        options = [("grpc.enable_http_proxy", 0)]
+        self.channel = grpc.insecure_channel(self.address, options)
+        self.communities = community_pb2_grpc.CommunityServiceStub(self.channel)
+        self.plugins = plugin_pb2_grpc.PluginServiceStub(self.channel)
+        self.actions = action_pb2_grpc.ActionServiceStub(self.channel)
+        self.processes = process_pb2_grpc.ProcessServiceStub(self.channel)
+        self.events = event_pb2_grpc.EventServiceStub(self.channel)
+        try:
+            self._wait_until_serving()
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """Ends it as a power cut would (SIGKILL)."""
+        if self.channel:
+            self.channel.close()
+        if self.child and self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+
+    def terminate(self) -> None:
+        """Asks it to drain (SIGTERM), and does not wait."""
+        self.child.send_signal(signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        """Waits for its end."""
+        return self.child.wait(timeout=PATIENCE)
+
+    def _wait_until_serving(self) -> None:
+        health = health_pb2_grpc.HealthStub(self.channel)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = health.Check(
+                    health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=1
+                )
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            except grpc.RpcError as error:
+                why = error.code()
+            else:
+                why = answer.status
+                time.sleep(0.02)
+            gone = self.child.poll() is not None
+            if gone or time.monotonic() > deadline:
+                log = self.log.read_text(errors="replace")
+                raise RuntimeError(f"the gateway does not serve ({why}). Its log:\n{log}")

@@ -1,1 +1,0 @@
-//! Claims about the gateway, shown through its real server.
