@@ -3,7 +3,9 @@
 //! which claim is shown where.
 
 mod arrows;
+mod communities;
 mod coverage;
+mod harness;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {

@@ -1,0 +1,300 @@
+//! The gateway inside the test's process.
+
+use metagov::{
+    Running,
+    config::Config,
+    plugins::{self, kit::Plugin},
+};
+use metagov_proto::{
+    json,
+    v1::{
+        action_service_client::ActionServiceClient,
+        community_service_client::CommunityServiceClient, event_service_client::EventServiceClient,
+        identity_service_client::IdentityServiceClient, plugin_service_client::PluginServiceClient,
+        process_service_client::ProcessServiceClient, *,
+    },
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tonic::{Status, transport::Channel};
+
+use super::{Watcher, object};
+
+/// A gateway that serves, on a database of its own.
+pub(crate) struct Gateway {
+    /// Clients of all services.
+    pub(crate) api: Api,
+    /// Where webhooks and public actions are, as in `http://127.0.0.1:1234`.
+    pub(crate) public: String,
+    running: Running,
+    folder: TempDir,
+    config: Config,
+}
+
+impl Gateway {
+    /// With every plugin and the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| (), vec![]).await
+    }
+
+    /// With settings changed and plugins added.
+    pub(crate) async fn start_with(set: impl FnOnce(&mut Config), more: Vec<Plugin>) -> Self {
+        let mut config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public_listen: "127.0.0.1:0".parse().unwrap(),
+            ..Config::default()
+        };
+        set(&mut config);
+        let folder = tempfile::tempdir().unwrap();
+        config.data_dir = folder.path().join("data");
+        Self::run(folder, config, more).await
+    }
+
+    /// Stops it, which drains, and starts it again on the same database.
+    pub(crate) async fn restart(self, more: Vec<Plugin>) -> Self {
+        let Self {
+            running,
+            folder,
+            config,
+            ..
+        } = self;
+        running.stop().await.unwrap();
+        Self::run(folder, config, more).await
+    }
+
+    /// Stops it, lets some time pass or something be done, and starts it again.
+    pub(crate) async fn restart_after(self, meanwhile: impl Future<Output = ()>) -> Self {
+        let Self {
+            running,
+            folder,
+            config,
+            ..
+        } = self;
+        running.stop().await.unwrap();
+        meanwhile.await;
+        Self::run(folder, config, vec![]).await
+    }
+
+    /// Stops it, which drains; the folder with the database stays as long as it is held.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.running.stop().await.unwrap();
+        self.folder
+    }
+
+    async fn run(folder: TempDir, config: Config, more: Vec<Plugin>) -> Self {
+        let all = plugins::all().into_iter().chain(more).collect();
+        let running = metagov::run(config.clone(), all).await.unwrap();
+        let api = Api::connect(&format!("http://{}", running.api)).await;
+        let public = format!("http://{}", running.public);
+        Self {
+            api,
+            public,
+            running,
+            folder,
+            config,
+        }
+    }
+
+    /// Where gRPC is served, as in `http://127.0.0.1:1234`.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.running.api)
+    }
+
+    /// The folder with the database.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+/// Clients of all services, with short words for what every test does.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) channel: Channel,
+}
+
+impl Api {
+    pub(crate) async fn connect(endpoint: &str) -> Self {
+        let channel = Channel::from_shared(endpoint.to_owned())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        Self { channel }
+    }
+
+    pub(crate) fn communities(&self) -> CommunityServiceClient<Channel> {
+        CommunityServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn plugins(&self) -> PluginServiceClient<Channel> {
+        PluginServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn actions(&self) -> ActionServiceClient<Channel> {
+        ActionServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn processes(&self) -> ProcessServiceClient<Channel> {
+        ProcessServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn identities(&self) -> IdentityServiceClient<Channel> {
+        IdentityServiceClient::new(self.channel.clone())
+    }
+
+    /// Creates a community.
+    pub(crate) async fn community(&self, id: &str) -> Community {
+        let community = Community {
+            community_id: id.to_owned(),
+            ..Community::default()
+        };
+        let request = CreateCommunityRequest {
+            community: Some(community),
+            ..Default::default()
+        };
+        let answer = self.communities().create_community(request).await.unwrap();
+        answer.into_inner().community.unwrap()
+    }
+
+    /// Enables a plugin.
+    pub(crate) async fn enable(
+        &self,
+        community: &str,
+        plugin: &str,
+        config: Value,
+    ) -> Installation {
+        self.try_enable(community, plugin, config).await.unwrap()
+    }
+
+    pub(crate) async fn try_enable(
+        &self,
+        community: &str,
+        plugin: &str,
+        config: Value,
+    ) -> Result<Installation, Status> {
+        let request = EnablePluginRequest {
+            community_id: community.to_owned(),
+            plugin: plugin.to_owned(),
+            config: object(config),
+            request_id: String::new(),
+        };
+        let answer = self.plugins().enable_plugin(request).await?;
+        Ok(answer.into_inner().installation.unwrap())
+    }
+
+    /// Performs an action.
+    pub(crate) async fn perform(
+        &self,
+        community: &str,
+        action: &str,
+        parameters: Value,
+    ) -> Result<Value, Status> {
+        let request = PerformActionRequest {
+            community_id: community.to_owned(),
+            action: action.to_owned(),
+            parameters: object(parameters),
+            ..Default::default()
+        };
+        self.perform_request(request).await
+    }
+
+    pub(crate) async fn perform_request(
+        &self,
+        request: PerformActionRequest,
+    ) -> Result<Value, Status> {
+        let answer = self.actions().perform_action(request).await?;
+        Ok(json::value_to_json(answer.into_inner().result.unwrap()))
+    }
+
+    /// Starts a process.
+    pub(crate) async fn start(
+        &self,
+        community: &str,
+        process_type: &str,
+        parameters: Value,
+    ) -> Result<Process, Status> {
+        let request = StartProcessRequest {
+            community_id: community.to_owned(),
+            process_type: process_type.to_owned(),
+            parameters: object(parameters),
+            ..Default::default()
+        };
+        self.start_request(request).await
+    }
+
+    pub(crate) async fn start_request(
+        &self,
+        request: StartProcessRequest,
+    ) -> Result<Process, Status> {
+        let answer = self.processes().start_process(request).await?;
+        Ok(answer.into_inner().process.unwrap())
+    }
+
+    pub(crate) async fn process(&self, id: &str) -> Result<Process, Status> {
+        let request = GetProcessRequest {
+            process_id: id.to_owned(),
+        };
+        let answer = self.processes().get_process(request).await?;
+        Ok(answer.into_inner().process.unwrap())
+    }
+
+    pub(crate) async fn close(&self, id: &str) -> Result<Process, Status> {
+        let request = CloseProcessRequest {
+            process_id: id.to_owned(),
+        };
+        let answer = self.processes().close_process(request).await?;
+        Ok(answer.into_inner().process.unwrap())
+    }
+
+    pub(crate) async fn cancel(&self, id: &str) -> Result<Process, Status> {
+        let request = CancelProcessRequest {
+            process_id: id.to_owned(),
+            reason: "a test".into(),
+        };
+        let answer = self.processes().cancel_process(request).await?;
+        Ok(answer.into_inner().process.unwrap())
+    }
+
+    /// Follows everything from now on. The hello was received when this returns.
+    pub(crate) async fn watch(&self) -> Watcher {
+        self.watch_request(WatchEventsRequest::default())
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn watch_request(
+        &self,
+        request: WatchEventsRequest,
+    ) -> Result<Watcher, Status> {
+        let stream = self.events().watch_events(request).await?.into_inner();
+        Watcher::new(stream).await
+    }
+
+    /// Everything that is in the log.
+    pub(crate) async fn log(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut start = None;
+        loop {
+            let request = ListEventsRequest {
+                page_size: 1000,
+                start,
+                ..Default::default()
+            };
+            let page = self
+                .events()
+                .list_events(request)
+                .await
+                .unwrap()
+                .into_inner();
+            events.extend(page.events);
+            if page.caught_up {
+                return events;
+            }
+            start = Some(list_events_request::Start::AfterCursor(page.cursor));
+        }
+    }
+}

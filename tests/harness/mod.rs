@@ -1,0 +1,34 @@
+//! The real server in a folder of its own, and what tests ask of it.
+//!
+//! [`Gateway`] runs inside the test's process, on ports that the system chose and an own
+//! database; [`Binary`] is the real program, which can be killed. [`Watcher`] reads the
+//! feed; [`Fault`] is an error as a driver reads it.
+
+mod binary;
+mod fault;
+mod gateway;
+mod watcher;
+
+pub(crate) use binary::Binary;
+pub(crate) use fault::{Fault, fault};
+pub(crate) use gateway::{Api, Gateway};
+pub(crate) use watcher::Watcher;
+
+use metagov_proto::json;
+use serde_json::Value;
+
+/// The longest that anything in a test is waited for.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A JSON object as a Struct.
+pub(crate) fn object(value: Value) -> Option<prost_types::Struct> {
+    match value {
+        Value::Object(fields) => Some(json::from_json(fields)),
+        other => panic!("{other} is no object"),
+    }
+}
+
+/// A Struct as JSON.
+pub(crate) fn plain(fields: Option<prost_types::Struct>) -> Value {
+    fields.map_or(Value::Null, |fields| Value::Object(json::to_json(fields)))
+}
