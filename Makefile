@@ -9,7 +9,7 @@ export INSTA_UPDATE ?= no
 # Where the Python tests find the server.
 export METAGOV_BIN ?= $(abspath $(TARGET))/debug/metagov
 
-.PHONY: help run build test tools lint
+.PHONY: help run build test bench tools lint
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,10 @@ build: ## Builds everything, as the tests use it
 test: tools build ## Every test: Rust, then Python against the real binary
 	cargo test --workspace --locked --no-fail-fast
 	$(PYTEST) -rxs --no-fold-skipped tests/python
+
+bench: ## What the gateway costs, beside a service that does nothing; prints only
+	cargo build --release --locked --bin metagov
+	cargo bench --locked -p metagov-tests --bench load
 
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install

@@ -159,6 +159,17 @@ pub struct Fault {
     pub why: String,
 }
 
+impl Fault {
+    /// A fault of a property: its name as RFC 6901 writes it, below `place`.
+    pub fn of_property(place: &str, name: &str, why: impl Into<String>) -> Self {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        Self {
+            field: format!("{place}/{name}"),
+            why: why.into(),
+        }
+    }
+}
+
 /// What may not exist, or exist already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Thing {

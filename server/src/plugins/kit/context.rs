@@ -56,7 +56,7 @@ pub struct Place {
     pub webhook_url: String,
 }
 
-/// No settings, no parameters: an object without properties.
+/// Nothing to give: an object without properties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}

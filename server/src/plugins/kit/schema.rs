@@ -3,8 +3,7 @@
 //! <https://json-schema.org/draft/2020-12>. Remote references do not resolve, and
 //! regular expressions run in linear time.
 
-use jsonschema::{PatternOptions, Validator, error::ValidationErrorKind};
-use metagov_proto::json::escape;
+use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
@@ -54,11 +53,8 @@ impl Schema {
         let faults: Vec<Fault> = self
             .validator
             .iter_errors(value)
+            .flat_map(|error| faults(root, &error))
             .take(MAX_FAULTS)
-            .map(|error| Fault {
-                field: place(root, &error),
-                why: error.masked_with("the value").to_string(),
-            })
             .collect();
         if faults.is_empty() {
             return Ok(());
@@ -82,21 +78,24 @@ impl Schema {
     }
 }
 
-/// Where the fault is. A missing or unknown key is reported at its parent: its own
-/// name is appended.
-fn place(root: &str, error: &jsonschema::ValidationError<'_>) -> String {
-    let path = format!("{root}{}", error.instance_path());
+/// The faults that an error of the validator means. Missing and unknown keys it reports
+/// at their parent: here each is a fault of its own, with its own name.
+fn faults(root: &str, error: &ValidationError<'_>) -> Vec<Fault> {
+    let field = format!("{root}{}", error.instance_path());
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            format!("{path}/{}", escape(name))
+            vec![Fault::of_property(&field, name, "is missing")]
         }
         ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => match unexpected.first() {
-            Some(name) => format!("{path}/{}", escape(name)),
-            None => path,
-        },
-        _ => path,
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected
+            .iter()
+            .map(|name| Fault::of_property(&field, name, "is not known here; is it misspelt?"))
+            .collect(),
+        _ => {
+            let why = error.masked_with("the value").to_string();
+            vec![Fault { field, why }]
+        }
     }
 }
 

@@ -1,0 +1,156 @@
+//! The contestants, each in a process of its own.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// A server in a process of its own.
+pub(crate) struct Server {
+    child: Child,
+    endpoint: Endpoint,
+    /// From the start of the process to its first answer.
+    pub(crate) ready: Duration,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// The release build of the gateway, on an empty folder.
+    pub(crate) async fn gateway() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (api, public) = (free_port(), free_port());
+        let mut command = Command::new(program());
+        command
+            .args([
+                "serve",
+                "--listen",
+                &api,
+                "--public-listen",
+                &public,
+                "--log",
+                "warn",
+            ])
+            .arg("--data-dir")
+            .arg(folder.path());
+        Self::start(command, &api, folder).await
+    }
+
+    /// Bare tonic with a service that does nothing.
+    pub(crate) async fn noop() -> Self {
+        let (folder, address) = (tempfile::tempdir().expect("a folder"), free_port());
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args([noop::ARGUMENT, &address]);
+        Self::start(command, &address, folder).await
+    }
+
+    async fn start(mut command: Command, address: &str, folder: TempDir) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        let begin = Instant::now();
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let ready = loop {
+            if let Ok(channel) = endpoint.connect().await {
+                let check = HealthClient::new(channel)
+                    .check(HealthCheckRequest::default())
+                    .await;
+                if check.is_ok() {
+                    break begin.elapsed();
+                }
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(30),
+                "{address} does not answer"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        Self {
+            child,
+            endpoint,
+            ready,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) async fn channels(&self, count: usize) -> Vec<Channel> {
+        let mut channels = Vec::new();
+        for _ in 0..count {
+            channels.push(self.endpoint.connect().await.expect("a connection"));
+        }
+        channels
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident(&self) -> i64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("Linux tells");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a line");
+        line.split_whitespace()
+            .next()
+            .and_then(|n| n.parse().ok())
+            .expect("a number")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `target/release/metagov`, which `make bench` builds before.
+fn program() -> PathBuf {
+    let this = std::env::current_exe().expect("this program");
+    let folder = this.ancestors().nth(2).expect("target/release");
+    let program = folder.join("metagov");
+    assert!(
+        program.exists(),
+        "{} is missing: run `make bench`",
+        program.display()
+    );
+    program
+}
+
+/// A port below the range from which clients' ports are taken, another one each time.
+fn free_port() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + std::process::id() as u16 % 10_000;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
+}
+
+/// Bare tonic with a service that does nothing.
+pub(crate) mod noop {
+    pub(crate) const ARGUMENT: &str = "--serve-noop";
+
+    pub(crate) fn serve() {
+        let address = std::env::args().next_back().and_then(|a| a.parse().ok());
+        let (_, health) = tonic_health::server::health_reporter();
+        let server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .add_service(health);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let served = runtime
+            .expect("a runtime")
+            .block_on(server.serve(address.expect("an address")));
+        served.expect("it serves");
+    }
+}
