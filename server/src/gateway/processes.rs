@@ -253,12 +253,12 @@ impl Gateway {
         let snapshot = self.get_process(id).await?;
         let changes = self
             .feed
-            .watch(Filter::process(id), head, heartbeat)
-            .skip(1);
+            .watch(Filter::process(id), head, heartbeat);
         let watching = Watching {
             gateway: self.clone(),
             changes: Box::pin(changes),
             last: snapshot.clone(),
+            greeted: false,
         };
         let done = snapshot.state.is_done();
         let first = stream::once(async { Ok(snapshot) });
@@ -465,6 +465,8 @@ struct Watching<S> {
     gateway: Arc<Gateway>,
     changes: S,
     last: Process,
+    /// Whether the feed's hello was read, for which the snapshot stands.
+    greeted: bool,
 }
 
 impl<S: Stream<Item = Result<crate::feed::Batch>> + Unpin> Watching<S> {
@@ -474,7 +476,9 @@ impl<S: Stream<Item = Result<crate::feed::Batch>> + Unpin> Watching<S> {
             let batch = self.changes.next().await.unwrap_or(Err(Error::Draining))?;
             let now = self.gateway.get_process(self.last.id).await?;
             let is_new = now.revision > self.last.revision;
-            if is_new || batch.events.is_empty() {
+            let is_heartbeat = batch.events.is_empty() && self.greeted;
+            self.greeted = true;
+            if is_new || is_heartbeat {
                 self.last = now.clone();
                 return Ok(now);
             }
