@@ -251,9 +251,7 @@ impl Gateway {
         // never.
         let head = self.feed.position(From::Latest).await?;
         let snapshot = self.get_process(id).await?;
-        let changes = self
-            .feed
-            .watch(Filter::process(id), head, heartbeat);
+        let changes = self.feed.watch(Filter::process(id), head, heartbeat);
         let watching = Watching {
             gateway: self.clone(),
             changes: Box::pin(changes),
