@@ -6,6 +6,7 @@ mod arrows;
 mod communities;
 mod coverage;
 mod harness;
+mod sourcecred;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {
