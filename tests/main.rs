@@ -5,6 +5,7 @@
 mod arrows;
 mod communities;
 mod coverage;
+mod discourse;
 mod harness;
 mod sourcecred;
 
