@@ -5,7 +5,12 @@
 mod arrows;
 mod communities;
 mod coverage;
+mod deletion;
+mod discourse;
+mod fakes;
 mod harness;
+mod sourcecred;
+mod stage;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {

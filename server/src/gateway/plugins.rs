@@ -50,7 +50,8 @@ impl Gateway {
         plugin
             .config
             .check(&config.clone().into(), &name, "config")?;
-        let ask = Ask::new(key, &("EnablePlugin", &community_id, &name, &config))?;
+        let body = ("EnablePlugin", &community_id, &name, &config);
+        let ask = Ask::new(key, &body)?.about(&community_id);
         let (gateway, work_ask) = (self.clone(), ask.clone());
         let work = async move {
             let new = gateway.new_installation(community_id, &name, config)?;

@@ -119,8 +119,13 @@ impl Gateway {
         let steps = self.process_steps(&process.process_type)?;
         let done = match self.step(&installation, &steps.start, start).await {
             Ok(started) => {
-                self.record_started(&installation, process, started, ask)
+                match self
+                    .record_started(&installation, process, started, ask)
                     .await
+                {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(self.lose_started(id, installation.plugin, &error).await),
+                }
             }
             Err(error @ Error::OutcomeUnknown { .. }) => {
                 let why = error.to_string();
@@ -204,8 +209,9 @@ impl Gateway {
         process.url = url;
         process.title = title.unwrap_or(process.title);
         process.close_time = close_time.or(process.close_time);
+        let id = process.id;
         let (gateway, installation) = (self.clone(), installation.clone());
-        let after = self
+        let recorded = self
             .store
             .write(async move |tx| {
                 let process = process.clone();
@@ -213,10 +219,32 @@ impl Gateway {
                 advance(&gateway, tx, process, progress.clone()).await?;
                 signals::apply(&gateway, tx, &installation, &signals).await
             })
-            .await?
-            .after;
-        self.do_after(after);
+            .await;
+        match recorded {
+            Ok(recorded) => self.do_after(recorded.after),
+            // Given up while the platform was asked, as when the plugin is disabled.
+            Err(Error::Changed) => {
+                let now = processes::find(&self.store, id).await?;
+                return Err(done(&now, now.state));
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    /// What to say of a process that its platform started and that cannot be kept, such
+    /// as one with the key of another, or one that was abandoned meanwhile. A retry would
+    /// start a second one.
+    async fn lose_started(&self, id: ProcessId, plugin: String, error: &Error) -> Error {
+        tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
+        let why = "the platform started it, and the gateway could not keep that".to_owned();
+        let unknown = Error::OutcomeUnknown { plugin, why };
+        let failed = self.fail(id, FailReason::OutcomeUnknown, unknown.to_string());
+        if let Err(error) = failed.await {
+            // Its lease runs out; then it counts as failed, too.
+            tracing::error!(process_id = %id, %error, "nor can that be written down");
+        }
+        unknown
     }
 
     /// Returns a process as it stands.
@@ -289,9 +317,9 @@ impl Gateway {
                 state => return Err(done(&process, state)),
             }
             match self.try_close(process, reason).await {
-                Err(Error::Changed) => {}
+                // Closed, or found broken: the next round tells the two apart.
+                Ok(()) | Err(Error::Changed) => {}
                 Err(error) => return Err(error),
-                Ok(()) => return self.get_process(id).await,
             }
         }
         Err(Error::Changed)

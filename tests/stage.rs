@@ -1,0 +1,131 @@
+//! A plugin of the tests' own, whose platform is told of every step, and its platform.
+
+use metagov::plugins::kit::{
+    Cancel, Context, Folded, Hook, Nothing, Plugin, Process, Progress, Received, Result, Signal,
+    Start, Started, View, invalid, refuse,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, matchers::method};
+
+use crate::fakes;
+
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Config {
+    /// Where the platform is.
+    url: String,
+}
+
+type Cx = Context<Config>;
+
+/// Its process `play` starts, is withdrawn and torn down with one request each. Its
+/// unsigned hook says `{"play": title}` of a process, or `{"scene": number}`, which is
+/// refused for 0 until another scene was seen.
+pub(crate) fn plugin() -> Plugin {
+    Plugin::new::<Config, Nothing>("stage", "Plays.")
+        .teardown(teardown)
+        .fold(fold)
+        .unsigned_webhook(receive)
+        .action("bow", "Bow.", bow)
+        .process("play", "A play.", Play)
+        .cancellable()
+        .build()
+}
+
+/// Its platform, to which all is right.
+pub(crate) async fn theatre() -> MockServer {
+    let server = fakes::server().await;
+    let mock = Mock::given(method("POST")).respond_with(fakes::ok(&json!({})));
+    mock.mount(&server).await;
+    server
+}
+
+/// What the platform was told, in order.
+pub(crate) async fn told(theatre: &MockServer) -> Vec<String> {
+    let requests = theatre.received_requests().await.unwrap();
+    let paths = requests.iter().map(|request| request.url.path());
+    paths.map(|path| path[1..].to_owned()).collect()
+}
+
+async fn tell(cx: &Cx, what: &str) -> Result<Value> {
+    let url = format!("{}/{what}", cx.config.url).parse();
+    let url = url.map_err(|_| invalid("config/url", "is no address"))?;
+    cx.http.post(url).read().await
+}
+
+async fn teardown(cx: &Cx) -> Result<()> {
+    tell(cx, "teardown").await.map(drop)
+}
+
+async fn bow(cx: &Cx, _: Nothing) -> Result<Nothing> {
+    tell(cx, "bow").await.map(|_| Nothing {})
+}
+
+fn fold(_: &str, last: Option<i64>, scene: i64) -> Result<Folded<i64>> {
+    if scene == 0 && last.is_none() {
+        return Err(refuse("the curtain is down"));
+    }
+    Ok(Folded {
+        state: Some(scene),
+        signals: Vec::new(),
+    })
+}
+
+fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
+    let body: Value =
+        serde_json::from_slice(&hook.body).map_err(|_| invalid("body", "is no JSON"))?;
+    let signal = match body["play"].as_str() {
+        Some(title) => Signal::Refresh {
+            key: title.to_owned(),
+        },
+        None => Signal::Fold {
+            key: "scene".to_owned(),
+            input: body["scene"].clone(),
+        },
+    };
+    Ok(Received::signals(vec![signal]))
+}
+
+struct Play;
+
+#[derive(Deserialize, JsonSchema)]
+struct Programme {
+    title: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {}
+
+#[derive(Serialize, JsonSchema)]
+struct Outcome {}
+
+impl Process for Play {
+    type Context = Cx;
+    type Input = Programme;
+    type State = State;
+    type Outcome = Outcome;
+
+    async fn start(&self, cx: &Cx, start: Start<Programme>) -> Result<Started<State>> {
+        tell(cx, "start").await?;
+        Ok(Started::open(start.input.title, State {}))
+    }
+
+    async fn refresh(&self, cx: &Cx, state: State) -> Result<Progress<State>> {
+        tell(cx, "refresh").await?;
+        Ok(Progress::Completed(state))
+    }
+
+    fn view(&self, _: &State) -> View<Outcome> {
+        View {
+            outcome: None,
+            tally: None,
+        }
+    }
+}
+
+impl Cancel for Play {
+    async fn cancel(&self, cx: &Cx, _: State) -> Result<()> {
+        tell(cx, "cancel").await.map(drop)
+    }
+}
