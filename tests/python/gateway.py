@@ -41,6 +41,11 @@ def is_taken(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
+def environment() -> dict[str, str]:
+    """This process's variables without those that would configure a gateway."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
+
+
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
@@ -64,8 +69,7 @@ class Gateway:
         assert BINARY.exists(), f"{BINARY} is missing: run `make build`, or set METAGOV_BIN"
         for address in (self.address, self.public_address):
             assert not is_taken(address), f"something else listens on {address}: stop it first"
-        env = {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
-        env |= {
+        env = environment() | {
             "METAGOV_LISTEN": self.address,
             "METAGOV_PUBLIC_LISTEN": self.public_address,
             "METAGOV_DATA_DIR": str(self.folder / "data"),
