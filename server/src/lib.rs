@@ -66,6 +66,7 @@ pub struct Running {
     pub api: SocketAddr,
     /// Where webhooks and public actions are served.
     pub public: SocketAddr,
+    gateway: Arc<Gateway>,
     health: HealthReporter,
     closing: watch::Sender<bool>,
     drain_timeout: Duration,
@@ -119,11 +120,12 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
             health_service,
             closed.clone(),
         )?,
-        serve_public(&config, public, gateway, closed),
+        serve_public(&config, public, gateway.clone(), closed),
     ];
     Ok(Running {
         api: api_address,
         public: public_address,
+        gateway,
         health,
         closing,
         drain_timeout: config.drain_timeout,
@@ -164,6 +166,10 @@ impl Running {
             }
         }
         _ = timeout_at(until, self.chores).await;
+        // Work whose caller went away.
+        if timeout_at(until, self.gateway.idle()).await.is_err() {
+            tracing::warn!("work was still running at the end of the drain time-out");
+        }
         Ok(())
     }
 

@@ -103,8 +103,7 @@ impl Gateway {
         let community = communities::find(&self.store, &id).await?;
         check_etag(&etag, &community.etag)?;
         let gateway = self.clone();
-        // A task: a client that goes away does not leave it half done.
-        let work = tokio::spawn(async move {
+        let work = async move {
             let until = tokio::time::Instant::now() + FAREWELL;
             let owned = gateway.installations_of(&id).await?;
             for installation in &owned {
@@ -114,8 +113,8 @@ impl Gateway {
                 .store
                 .write(async move |tx| delete(tx, &id, &etag).await)
                 .await
-        });
-        work.await.map_err(Error::internal)?
+        };
+        self.detached(work).await
     }
 
     async fn installations_of(&self, id: &CommunityId) -> Result<Vec<Installation>> {

@@ -207,8 +207,8 @@ impl Gateway {
     /// Tries a delivery again, now. One that is done stays so.
     pub async fn retry_delivery(self: &Arc<Self>, id: DeliveryId) -> Result<Delivery> {
         let gateway = self.clone();
-        let work = tokio::spawn(async move { gateway.attempt(id).await });
-        work.await.map_err(Error::internal)??;
+        self.detached(async move { gateway.attempt(id).await })
+            .await?;
         Ok(deliveries::find(&self.store, id).await?.0)
     }
 

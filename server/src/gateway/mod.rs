@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 use url::Url;
 
 pub use actions::Performing;
@@ -76,6 +76,8 @@ pub struct Gateway {
     locks: Locks<ProcessId>,
     /// Votes that are to be redrawn.
     to_show: Mutex<HashSet<ProcessId>>,
+    /// Held for reading by all work that must not be cut off.
+    working: Arc<RwLock<()>>,
     /// Wakes the chores: something may have become due.
     wake: Notify,
 }
@@ -106,6 +108,7 @@ impl Gateway {
             settings,
             locks: Locks::default(),
             to_show: Mutex::default(),
+            working: Arc::default(),
             wake: Notify::new(),
         })
     }

@@ -173,8 +173,8 @@ impl Gateway {
             return Ok(old);
         }
         let gateway = self.clone();
-        let work = tokio::spawn(async move { gateway.reconfigure(old, merged).await });
-        work.await.map_err(Error::internal)?
+        self.detached(async move { gateway.reconfigure(old, merged).await })
+            .await
     }
 
     async fn reconfigure(
@@ -216,7 +216,7 @@ impl Gateway {
         let installation = installations::find(&self.store, id).await?;
         check_etag(&etag, &installation.etag)?;
         let gateway = self.clone();
-        let work = tokio::spawn(async move {
+        let work = async move {
             gateway
                 .withdraw(&installation, Instant::now() + FAREWELL)
                 .await?;
@@ -231,8 +231,8 @@ impl Gateway {
                     Ok(())
                 })
                 .await
-        });
-        work.await.map_err(Error::internal)?
+        };
+        self.detached(work).await
     }
 
     /// Asks the platform whether the credentials still work; notes what it says.

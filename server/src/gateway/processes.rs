@@ -251,9 +251,7 @@ impl Gateway {
         // never.
         let head = self.feed.position(From::Latest).await?;
         let snapshot = self.get_process(id).await?;
-        let changes = self
-            .feed
-            .watch(Filter::process(id), head, heartbeat);
+        let changes = self.feed.watch(Filter::process(id), head, heartbeat);
         let watching = Watching {
             gateway: self.clone(),
             changes: Box::pin(changes),
@@ -276,8 +274,8 @@ impl Gateway {
     /// Ends a process now and keeps its outcome. One that is completed stays so.
     pub async fn close_process(self: &Arc<Self>, id: ProcessId, reason: &str) -> Result<Process> {
         let (gateway, reason) = (self.clone(), reason.to_owned());
-        let work = tokio::spawn(async move { gateway.close(id, &reason).await });
-        work.await.map_err(Error::internal)?
+        self.detached(async move { gateway.close(id, &reason).await })
+            .await
     }
 
     pub(super) async fn close(self: &Arc<Self>, id: ProcessId, reason: &str) -> Result<Process> {
@@ -349,14 +347,14 @@ impl Gateway {
         let until = Instant::now() + super::communities::FAREWELL;
         let gateway = self.clone();
         let ending = Ending { reason, until };
-        let work = tokio::spawn(async move {
+        let work = async move {
             let process = processes::find(&gateway.store, id).await?;
             if process.state == ProcessState::Starting {
                 return Err(Error::InProgress);
             }
             gateway.abandon(id, ending).await
-        });
-        work.await.map_err(Error::internal)?
+        };
+        self.detached(work).await
     }
 
     /// Cancels a process in any state but the last ones.

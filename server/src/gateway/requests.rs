@@ -107,15 +107,14 @@ impl Gateway {
             return Ok(answer);
         }
         let gateway = self.clone();
-        let task = tokio::spawn(async move {
+        self.detached(async move {
             let done = work.await;
             if let Err(error) = &done {
                 gateway.settle(ask, error.clone()).await;
             }
             done
-        });
-        task.await
-            .map_err(|panic| Error::internal(format!("the work broke: {panic}")))?
+        })
+        .await
     }
 
     async fn claim<T: DeserializeOwned + Send + 'static>(&self, ask: &Ask) -> Result<Option<T>> {

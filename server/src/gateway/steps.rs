@@ -48,6 +48,27 @@ impl Gateway {
         done.map_err(|error| error.of_plugin(&installation.plugin))
     }
 
+    /// Runs work in a task of its own: a caller who goes away does not stop it half done,
+    /// and a gateway that drains waits for it.
+    pub(super) async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let working = self.working.clone().read_owned().await;
+        let task = tokio::spawn(async move {
+            let done = work.await;
+            drop(working);
+            done
+        });
+        task.await
+            .map_err(|panic| Error::internal(format!("the work broke: {panic}")))?
+    }
+
+    /// Waits until no work is running.
+    pub async fn idle(&self) {
+        drop(self.working.write().await);
+    }
+
     /// Runs a step that only reads: what may have happened did not.
     pub(super) async fn read_step<I, O: Send + 'static>(
         &self,

@@ -102,7 +102,7 @@ struct Question {
     details: Option<String>,
     /// What can be chosen. No two may be the same but for spaces around them.
     #[schemars(
-        length(min = 2, max = 1000),
+        length(min = 2, max = 200),
         inner(length(min = 1, max = 300)),
         extend("uniqueItems" = true)
     )]

@@ -13,6 +13,14 @@ use crate::{
 
 /// One community.
 pub async fn find(at: &impl Rows, id: &CommunityId) -> Result<Community> {
+    let Some(cache) = at.cache() else {
+        return find_row(at, id).await;
+    };
+    let rows = &cache.communities;
+    rows.get(cache, id.to_string(), find_row(at, id)).await
+}
+
+async fn find_row(at: &impl Rows, id: &CommunityId) -> Result<Community> {
     let row = community::Entity::find_by_id(id.as_str())
         .one(at.rows())
         .await

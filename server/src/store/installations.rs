@@ -22,6 +22,14 @@ use crate::{
 
 /// One installation.
 pub async fn find(at: &impl Rows, id: InstallationId) -> Result<Installation> {
+    let Some(cache) = at.cache() else {
+        return find_row(at, id).await;
+    };
+    let rows = &cache.installations;
+    rows.get(cache, id.0, find_row(at, id)).await
+}
+
+async fn find_row(at: &impl Rows, id: InstallationId) -> Result<Installation> {
     let row = installation::Entity::find_by_id(id.0)
         .one(at.rows())
         .await

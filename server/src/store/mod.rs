@@ -9,6 +9,7 @@
 //! model's types here and nowhere else. May use `model`, `error`, sea-orm. Read
 //! `writer.rs` first, then `events.rs`.
 
+mod cache;
 pub mod communities;
 pub mod deliveries;
 mod entity;
@@ -20,9 +21,12 @@ pub mod processes;
 pub mod requests;
 mod writer;
 
+use std::sync::Arc;
+
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlErr};
 use serde::{Serialize, de::DeserializeOwned};
 
+use cache::Cache;
 pub use open::{Settings, migrate};
 pub use writer::Tx;
 use writer::Writer;
@@ -34,6 +38,8 @@ use crate::error::{Error, Result};
 pub struct Store {
     reads: DatabaseConnection,
     writer: Writer,
+    /// Unless others may write to the database, too.
+    cache: Option<Arc<Cache>>,
 }
 
 impl Store {
@@ -60,11 +66,21 @@ pub trait Rows: Sync {
     /// Its connection.
     #[doc(hidden)]
     fn rows(&self) -> &impl ConnectionTrait;
+
+    /// What was read since the last commit; nothing inside a transaction.
+    #[doc(hidden)]
+    fn cache(&self) -> Option<&Cache> {
+        None
+    }
 }
 
 impl Rows for Store {
     fn rows(&self) -> &impl ConnectionTrait {
         &self.reads
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        self.cache.as_deref()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening the database: connections, what is asserted of it, migrations.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use metagov_migrations::{Migrator, MigratorTrait};
 use sea_orm::{
@@ -30,8 +30,14 @@ impl Store {
         up(&writes).await?;
         let reads = connect(settings, settings.readers).await?;
         let head = events::prepare(&writes).await?;
-        let writer = Writer::start(writes, head)?;
-        Ok(Self { reads, writer })
+        let alone = reads.get_database_backend() == DbBackend::Sqlite;
+        let cache = alone.then(Arc::default);
+        let writer = Writer::start(writes, head, cache.clone())?;
+        Ok(Self {
+            reads,
+            writer,
+            cache,
+        })
     }
 }
 

@@ -21,6 +21,14 @@ use crate::{
 
 /// One process.
 pub async fn find(at: &impl Rows, id: ProcessId) -> Result<Process> {
+    let Some(cache) = at.cache() else {
+        return find_row(at, id).await;
+    };
+    let rows = &cache.processes;
+    rows.get(cache, id.0, find_row(at, id)).await
+}
+
+async fn find_row(at: &impl Rows, id: ProcessId) -> Result<Process> {
     let row = process::Entity::find_by_id(id.0)
         .one(at.rows())
         .await

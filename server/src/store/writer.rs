@@ -14,14 +14,14 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::FutureExt;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Rows, events, failed};
+use super::{Rows, cache::Cache, events, failed};
 use crate::{
     error::{Error, Result},
     model::{NewEvent, Time},
@@ -71,7 +71,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread over a connection of its own. `head` is the last position.
-    pub(super) fn start(db: DatabaseConnection, head: i64) -> Result<Self> {
+    pub(super) fn start(
+        db: DatabaseConnection,
+        head: i64,
+        cache: Option<Arc<Cache>>,
+    ) -> Result<Self> {
         let (waiting, jobs) = mpsc::channel(MAX_WAITING);
         let (raise, head) = watch::channel(head);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -80,7 +84,7 @@ impl Writer {
             .map_err(Error::internal)?;
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || runtime.block_on(run(db, jobs, raise)))
+            .spawn(move || runtime.block_on(run(db, jobs, raise, cache)))
             .map_err(Error::internal)?;
         Ok(Self { waiting, head })
     }
@@ -113,10 +117,15 @@ async fn run(
     db: DatabaseConnection,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     raise: watch::Sender<i64>,
+    cache: Option<Arc<Cache>>,
 ) {
     let mut batch = Vec::new();
     while jobs.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        match commit(&db, &batch).await {
+        let committed = commit(&db, &batch).await;
+        if let Some(cache) = &cache {
+            cache.begin_generation();
+        }
+        match committed {
             Ok(Some(head)) => _ = raise.send_replace(head),
             Ok(None) => {}
             Err(error) => {
