@@ -36,6 +36,27 @@ fn arrows_only_point_down() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Another database comes through the same code.
+#[test]
+fn only_one_file_speaks_to_sqlite_alone() {
+    let folders = ["server/src/store", "server/src/feed", "migrations/src"];
+    for file in folders
+        .iter()
+        .flat_map(|folder| rust_files(&crate::root().join(folder)))
+    {
+        let source = fs::read_to_string(&file).unwrap().to_lowercase();
+        let speaks = ["sqlite", "pragma", "from_string"]
+            .iter()
+            .any(|word| tokens(&source).iter().any(|token| token.contains(word)));
+        assert_eq!(
+            speaks,
+            file.ends_with("store/open.rs"),
+            "{}",
+            file.display()
+        );
+    }
+}
+
 #[test]
 fn the_check_sees_every_way_to_write_an_arrow() {
     let is_wrong = |source| !faults(&["plugins", "kit"], source).is_empty();

@@ -1,5 +1,6 @@
 """The real binary as a child process, with ports and a data folder of its own."""
 
+import json
 import os
 import random
 import signal
@@ -73,6 +74,7 @@ class Gateway:
             "METAGOV_LISTEN": self.address,
             "METAGOV_PUBLIC_LISTEN": self.public_address,
             "METAGOV_DATA_DIR": str(self.folder / "data"),
+            "METAGOV_LOG": "info,metagov=debug",
         }
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
@@ -112,6 +114,10 @@ class Gateway:
     def exit_code(self) -> int:
         """Waits for its end."""
         return self.child.wait(timeout=PATIENCE)
+
+    def log_lines(self) -> list[dict]:
+        """What it logged: one JSON object a line, since it has no terminal."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def _wait_until_serving(self) -> None:
         health = health_pb2_grpc.HealthStub(self.channel)
