@@ -6,70 +6,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A room, the rooms it may import, and the crates it must not. A crate stands for its
-/// family: `tonic` for `tonic_health` too.
-type Room = (
-    &'static str,
-    &'static [&'static str],
-    &'static [&'static str],
-);
-
-/// `lib.rs` builds everything and `main.rs` starts it: they may import any room.
-const ROOMS: &[Room] = &[
-    (
-        "model",
-        &["error"],
-        &[DB, TABLES, GRPC, PROST, PROTO, WEB, HTTP, RUNTIME],
-    ),
-    (
-        "error",
-        &["model"],
-        &[DB, TABLES, GRPC, PROST, PROTO, WEB, HTTP, RUNTIME],
-    ),
-    (
-        "store",
-        &["model", "error"],
-        &[GRPC, PROST, PROTO, WEB, HTTP],
-    ),
-    (
-        "feed",
-        &["store", "model", "error"],
-        &[DB, TABLES, GRPC, PROST, PROTO, WEB, HTTP],
-    ),
-    (
-        "plugins",
-        &["model", "error"],
-        &[DB, TABLES, GRPC, PROST, PROTO, WEB],
-    ),
-    (
-        "gateway",
-        &["store", "feed", "plugins", "model", "error"],
-        &[DB, TABLES, GRPC, PROST, PROTO, WEB, HTTP],
-    ),
-    ("rpc", &["gateway", "model", "error"], &[DB, TABLES, HTTP]),
-    (
-        "http",
-        &["gateway", "model", "error"],
-        &[DB, TABLES, GRPC, PROST, PROTO, HTTP],
-    ),
-    ("cli", &["config"], &[DB, TABLES, WEB, HTTP]),
-    ("config", &[], &[DB, TABLES, GRPC, PROST, PROTO, WEB, HTTP]),
-];
-
-const DB: &str = "sea_orm";
-const TABLES: &str = "metagov_migrations";
-const GRPC: &str = "tonic";
-const PROST: &str = "prost";
-const PROTO: &str = "metagov_proto";
-const WEB: &str = "axum";
-const HTTP: &str = "reqwest";
-const RUNTIME: &str = "tokio";
-
-/// Room, path. What is allowed although the table says no, and why.
-const EXCEPT: &[(&str, &str)] = &[
-    // One spelling of JSON pointers for everybody.
-    ("plugins", "metagov_proto::json"),
-];
+/// Room | rooms it may import | crates it must not know, each with its family: `tonic`
+/// stands for `tonic_health` too. `lib.rs` and `main.rs` may import everything; `log` is
+/// the one file beside `main.rs`.
+const ROOMS: &str = "
+    rpc     | gateway model error              | reqwest sea_orm metagov_migrations
+    http    | gateway model error              | reqwest sea_orm metagov_migrations tonic prost metagov_proto
+    gateway | store feed plugins model error   | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
+    feed    | store model error                | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
+    plugins | model error                      | sea_orm metagov_migrations tonic prost metagov_proto axum
+    store   | model error                      | reqwest tonic prost metagov_proto axum
+    model   | error                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
+    error   | model                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
+    config  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
+    cli     |                                  | reqwest sea_orm metagov_migrations axum
+    log     | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
+";
 
 #[test]
 fn arrows_only_point_down() {
@@ -77,161 +29,167 @@ fn arrows_only_point_down() {
     let mut wrong = Vec::new();
     for file in rust_files(&src) {
         let inner = file.strip_prefix(&src).unwrap();
-        let module = module_path(inner);
-        // `lib.rs` and `main.rs` stand above the rooms.
-        let Some(name) = module.first() else { continue };
-        let Some(room) = ROOMS.iter().find(|room| room.0 == name) else {
-            wrong.push(format!("{}: no such room in the table", inner.display()));
-            continue;
-        };
         let source = fs::read_to_string(&file).unwrap();
-        for path in paths(&source) {
-            if let Some(why) = fault(room, module.len(), &path) {
-                wrong.push(format!("{}: {}: {why}", inner.display(), path.join("::")));
-            }
-        }
+        let faults = faults(&module(inner), &source).into_iter();
+        wrong.extend(faults.map(|fault| format!("{}: {fault}", inner.display())));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Another database comes through the same code.
 #[test]
-fn the_check_sees_every_way_to_write_a_path() {
-    let source = "
-        use crate::{model::{Id, Time}, store::Store}; // crate::no
-        use tonic as t;
-        fn f() -> super::super::feed::Feed { crate::rpc::g() }";
-    let seen: Vec<String> = paths(source).iter().map(|path| path.join("::")).collect();
-    let expected = [
-        "crate::model::Id",
-        "crate::model::Time",
-        "crate::store::Store",
-        "tonic",
-        "super::super::feed::Feed",
-        "crate::rpc::g",
-    ];
-    assert_eq!(seen, expected);
-    let plugins = ROOMS.iter().find(|room| room.0 == "plugins").unwrap();
-    let is_wrong = |path: &str| {
-        let path: Vec<&str> = path.split("::").collect();
-        fault(plugins, 2, &path).is_some()
-    };
-    for path in [
-        "crate::store::Store",
-        "super::super::feed",
-        "tonic_health::pb",
-        "crate::new",
-    ] {
-        assert!(is_wrong(path), "{path}");
-    }
-    for path in [
-        "crate::model::Id",
-        "super::kit",
-        "metagov_proto::json::escape",
-        "tonics",
-    ] {
-        assert!(!is_wrong(path), "{path}");
-    }
-}
-
-/// Why a file of this room, `depth` modules below the crate, may not use this path.
-fn fault(&(name, may, must_not): &Room, depth: usize, path: &[&str]) -> Option<String> {
-    let joined = path.join("::");
-    if EXCEPT
+fn only_one_file_speaks_to_sqlite_alone() {
+    let folders = ["server/src/store", "server/src/feed", "migrations/src"];
+    for file in folders
         .iter()
-        .any(|(room, free)| *room == name && joined.starts_with(free))
+        .flat_map(|folder| rust_files(&crate::root().join(folder)))
     {
-        return None;
+        let source = fs::read_to_string(&file).unwrap().to_lowercase();
+        let speaks = ["sqlite", "pragma", "from_string"]
+            .iter()
+            .any(|word| tokens(&source).iter().any(|token| token.contains(word)));
+        assert_eq!(
+            speaks,
+            file.ends_with("store/open.rs"),
+            "{}",
+            file.display()
+        );
     }
-    let supers = path.iter().take_while(|part| **part == "super").count();
-    let other = match path[0] {
-        "crate" => path[1],
-        // Inside a nested module one `super` stays inside the file: a name that is no
-        // room is not ours to judge.
-        "super" if supers >= depth => {
-            let next = path.get(supers)?;
-            ROOMS.iter().find(|room| room.0 == *next)?.0
-        }
-        "super" => return None,
-        dependency => {
-            let of = |family: &&&str| {
-                let rest = dependency.strip_prefix(**family);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
-            };
-            let family = must_not.iter().find(of)?;
-            return Some(format!("{name} must not know {family}"));
-        }
+}
+
+#[test]
+fn the_check_sees_every_way_to_write_an_arrow() {
+    let is_wrong = |source| !faults(&["plugins", "kit"], source).is_empty();
+    for source in [
+        "use crate::{model::{Id, Time}, store::Store};",
+        "fn f() -> super::super::feed::Feed { loop {} }",
+        "use super::super::{error, feed::Feed};",
+        "fn f() { crate::rpc::g() }",
+        "use tonic as t;",
+        "use {prost::Message, std::fs};",
+        "fn f(_: tonic_health::pb::A) {}",
+        "#[cfg(test)]\nmod tests {\n}\nuse crate::store;",
+    ] {
+        assert!(is_wrong(source), "{source}");
+    }
+    for source in [
+        "use crate::{error::Error, model::{Id, store::Kind}};",
+        "use super::{feed, http::Http};",
+        "fn f() { super::super::super::inner() }",
+        "use tonics::A; // crate::store",
+        "#[cfg(test)]\nmod tests {\n    use crate::store;\n}",
+    ] {
+        assert!(!is_wrong(source), "{source}");
+    }
+    assert!(!faults(&["new"], "").is_empty());
+}
+
+/// What is wrong with the arrows of a module.
+fn faults(module: &[&str], source: &str) -> Vec<String> {
+    // `lib.rs` and `main.rs` stand above the rooms.
+    let Some(&here) = module.first() else {
+        return vec![];
     };
-    let fine = other == name || may.contains(&other);
-    (!fine).then(|| format!("{name} must not import {other}"))
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-/// `plugins/kit/mod.rs` is the module `plugins::kit`; `lib.rs` is the crate itself.
-fn module_path(file: &Path) -> Vec<String> {
-    let file = file.with_extension("");
-    let parts = file.iter().map(|part| part.to_str().unwrap().to_owned());
-    parts
-        .filter(|part| !["mod", "lib", "main"].contains(&part.as_str()))
+    let Some([_, may, must_not]) = rooms().find(|[name, ..]| *name == here) else {
+        return vec![format!("{here} is no room of the table")];
+    };
+    let may: Vec<&str> = may.split_whitespace().collect();
+    let (rooms, crates) = imports(&without_tests(source), module.len());
+    let up = rooms
+        .into_iter()
+        .filter(|room| room != here && !may.contains(&room.as_str()));
+    let up = up.map(|room| format!("{here} must not import {room}"));
+    let known = crates
+        .into_iter()
+        .filter(|name| must_not.split_whitespace().any(|of| is_family(name, of)));
+    up.chain(known.map(|name| format!("{here} must not know {name}")))
         .collect()
 }
 
-/// Every path of two and more parts, and every single name after `use`, with groups
-/// written out.
-fn paths(source: &str) -> Vec<Vec<&str>> {
-    let tokens = tokens(source);
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        let used = at > 0 && tokens[at - 1] == "use";
-        if is_name(tokens[at]) && (used || tokens.get(at + 1) == Some(&"::")) {
-            at = tree(&tokens, at, &[], &mut found);
-        } else {
-            at += 1;
-        }
-    }
-    found
+fn rooms() -> impl Iterator<Item = [&'static str; 3]> {
+    let rows = ROOMS.lines().filter(|line| !line.trim().is_empty());
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        cells.try_into().unwrap()
+    })
 }
 
-/// Reads `a::b::{c, d::e}` at `at`; returns where it ends.
-fn tree<'a>(
-    tokens: &[&'a str],
-    mut at: usize,
-    before: &[&'a str],
-    found: &mut Vec<Vec<&'a str>>,
-) -> usize {
-    let mut path = before.to_vec();
-    while at < tokens.len() && is_name(tokens[at]) {
-        path.push(tokens[at]);
-        at += 1;
-        if tokens.get(at) != Some(&"::") {
+fn is_family(name: &str, of: &str) -> bool {
+    let rest = name.strip_prefix(of);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+/// The source without its modules of tests, which may use what they need.
+fn without_tests(source: &str) -> String {
+    let mut kept = String::new();
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            // rustfmt closes a module where it began: at the margin.
+            let inline = lines.next().is_some_and(|line| line.ends_with('{'));
+            lines
+                .by_ref()
+                .take_while(|line| inline && *line != "}")
+                .for_each(drop);
+        } else {
+            kept.extend([line, "\n"]);
+        }
+    }
+    kept
+}
+
+/// The rooms that a source names, `depth` modules below the crate, and every first name
+/// of a path, which may be a crate.
+fn imports(source: &str, depth: usize) -> (Vec<String>, Vec<String>) {
+    let tokens = tokens(source);
+    let (mut found, mut crates) = (Vec::new(), Vec::new());
+    for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).map_or("", |at| tokens[at]);
+        let after = tokens.get(at + 1).copied().unwrap_or_default();
+        let is_path = after == "::" || before == "use";
+        if before == "::" || !is_name(token) || !is_path {
+            continue;
+        }
+        let rest = &tokens[at..];
+        let supers = rest
+            .iter()
+            .step_by(2)
+            .take_while(|t| **t == "super")
+            .count();
+        match *token {
+            "crate" | "metagov" => found.extend(heads(&rest[2..])),
+            // A nested module may climb higher than its file is deep: there, only what
+            // is a room is one.
+            "super" if supers >= depth => found.extend(
+                heads(&rest[2 * supers..])
+                    .into_iter()
+                    .filter(|head| rooms().any(|[name, ..]| name == head)),
+            ),
+            name => crates.push(name.to_owned()),
+        }
+    }
+    (found, crates)
+}
+
+/// The names that a path goes on with: `a` of `a::b`, `a` and `c` of `{a::b, c}`.
+fn heads(tokens: &[&str]) -> Vec<String> {
+    let mut heads = Vec::new();
+    let (mut depth, mut before) = (0, "{");
+    for token in tokens {
+        if is_name(token) && depth <= 1 && ["{", ","].contains(&before) {
+            heads.push((*token).to_owned());
+        }
+        match *token {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
             break;
         }
-        at += 1;
+        before = token;
     }
-    if tokens.get(at) != Some(&"{") || tokens[at - 1] != "::" {
-        found.push(path);
-        return at;
-    }
-    while at < tokens.len() && tokens[at] != "}" {
-        at += 1;
-        if tokens.get(at).is_some_and(|token| is_name(token)) {
-            at = tree(tokens, at, &path, found);
-        }
-    }
-    at + 1
+    heads
 }
 
 fn is_name(token: &str) -> bool {
@@ -255,4 +213,28 @@ fn tokens(source: &str) -> Vec<&str> {
         }
     }
     tokens
+}
+
+/// The modules of a file: `plugins/kit/mod.rs` is `plugins::kit`, `lib.rs` is above all.
+fn module(file: &Path) -> Vec<&str> {
+    let parts = file.iter().map(|part| part.to_str().unwrap());
+    parts
+        .map(|part| part.trim_end_matches(".rs"))
+        .filter(|part| !["mod", "lib", "main"].contains(part))
+        .collect()
+}
+
+/// The files of a folder and below it. A file `tests.rs` is a module of tests.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
 }

@@ -12,7 +12,7 @@ SECRET = "the secret of the hook"
 ANSWERS = {
     "/about.json": {"about": {"title": "The garden"}},
     "/admin/users/list/active.json": [],
-    "/directory_items.json": {"directory_items": [], "meta": {}},
+    "/directory_items.json": {"directory_items": [], "meta": {"total_rows_directory_items": 0}},
 }
 
 

@@ -1,5 +1,6 @@
 """The real binary as a child process, with ports and a data folder of its own."""
 
+import json
 import os
 import random
 import signal
@@ -41,6 +42,11 @@ def is_taken(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
+def environment() -> dict[str, str]:
+    """This process's variables without those that would configure a gateway."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
+
+
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
@@ -64,11 +70,11 @@ class Gateway:
         assert BINARY.exists(), f"{BINARY} is missing: run `make build`, or set METAGOV_BIN"
         for address in (self.address, self.public_address):
             assert not is_taken(address), f"something else listens on {address}: stop it first"
-        env = {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
-        env |= {
+        env = environment() | {
             "METAGOV_LISTEN": self.address,
             "METAGOV_PUBLIC_LISTEN": self.public_address,
             "METAGOV_DATA_DIR": str(self.folder / "data"),
+            "METAGOV_LOG": "info,metagov=debug",
         }
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
@@ -108,6 +114,10 @@ class Gateway:
     def exit_code(self) -> int:
         """Waits for its end."""
         return self.child.wait(timeout=PATIENCE)
+
+    def log_lines(self) -> list[dict]:
+        """What it logged: one JSON object a line, since it has no terminal."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def _wait_until_serving(self) -> None:
         health = health_pb2_grpc.HealthStub(self.channel)

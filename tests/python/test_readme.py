@@ -5,7 +5,6 @@ for anything on its line, or alone on a line for any number of lines. Ids and ti
 compared by shape, and white space not at all.
 """
 
-import os
 import re
 import subprocess
 import threading
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway import BINARY, PATIENCE, ROOT, Gateway
+from gateway import BINARY, PATIENCE, ROOT, Gateway, environment
 
 GRPC_PORT, PUBLIC_PORT = 50051, 8080
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -69,11 +68,10 @@ class Shell:
     """One bash for all commands: variables and functions live on."""
 
     def __init__(self, folder):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
         self.bash = subprocess.Popen(
             ["bash", "--norc"],
             cwd=folder,
-            env=env | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
+            env=environment() | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -4,7 +4,7 @@
 //! `plugins/mod.rs`. The [`Builder`] is its table of contents; the rest of the file
 //! is plain functions with typed input and output. Start with `randomness.rs`, the
 //! teaching example, then `ballot.rs` (a vote that the gateway holds) and
-//! `discourse.rs` (webhooks, polling, operator settings).
+//! `discourse/` (webhooks, polling, operator settings).
 //!
 //! - **Schemas come from the types** (`#[derive(Deserialize, JsonSchema)]`), so schema
 //!   and parser cannot drift. Doc comments become the catalogue's texts.
