@@ -83,7 +83,14 @@ impl Gateway {
         };
         let answer = match (value, ask) {
             (Some(value), None) if signals.is_empty() => value,
-            (value, ask) => self.conclude(installation, (value, signals), ask).await?,
+            (value, ask) => {
+                let was_done = value.is_some() && !action.read_only;
+                let concluded = self.conclude(installation, (value, signals), ask).await;
+                concluded.map_err(|error| match was_done {
+                    true => not_kept(installation, &error),
+                    false => error,
+                })?
+            }
         };
         check_result(action, name, &answer);
         Ok(answer)
@@ -121,6 +128,15 @@ impl Gateway {
     fn action(&self, name: &str) -> Result<&Action> {
         let unknown = || Error::NotFound(Thing::Plugin(name.to_owned()));
         self.plugin_of(name)?.actions.get(name).ok_or_else(unknown)
+    }
+}
+
+/// The platform did it, and that cannot be written down: a retry would do it again.
+fn not_kept(installation: &Installation, error: &Error) -> Error {
+    tracing::error!(installation_id = %installation.id, %error, "an action that was done cannot be kept");
+    Error::OutcomeUnknown {
+        plugin: installation.plugin.clone(),
+        why: "it was done, and the gateway could not keep that".to_owned(),
     }
 }
 

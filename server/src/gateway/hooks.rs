@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Gateway, signals};
+use super::{Gateway, after::After, signals};
 use crate::{
     error::{Error, Result, Thing},
     model::{
@@ -146,7 +146,7 @@ impl Gateway {
         self: &Arc<Self>,
         tx: &crate::store::Tx,
         work: &Work,
-    ) -> Result<(HookReply, signals::After)> {
+    ) -> Result<(HookReply, After)> {
         let Work {
             installation,
             received,
@@ -159,7 +159,7 @@ impl Gateway {
         let hook = waits.then_some(&work.hook);
         let is_new = deliveries::insert(tx, &delivery, work.repeat_key.clone(), hook).await?;
         if !is_new || waits {
-            return Ok((received.reply.clone(), signals::After::default()));
+            return Ok((received.reply.clone(), After::default()));
         }
         let done = signals::apply(self, tx, installation, &received.signals).await?;
         Ok((reply(received, done.reply), done.after))
@@ -228,7 +228,7 @@ impl Gateway {
                     .write(async move |tx| {
                         let (mut delivery, hook) = deliveries::find(tx, id).await?;
                         if hook.is_none() || delivery.state == DeliveryState::Done {
-                            return Ok(signals::After::default());
+                            return Ok(After::default());
                         }
                         let waits =
                             signals::must_wait(tx, &installation, &received.signals).await?;
@@ -236,7 +236,7 @@ impl Gateway {
                             delivery.next_attempt_time =
                                 Some(super::chores::next_attempt(tx.now, 1));
                             deliveries::update(tx, &delivery).await?;
-                            return Ok(signals::After::default());
+                            return Ok(After::default());
                         }
                         let done =
                             signals::apply(&gateway, tx, &installation, &received.signals).await?;

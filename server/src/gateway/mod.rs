@@ -5,10 +5,12 @@
 //! task of its own from the moment it may reach a platform, so a client that goes away
 //! does not stop it half done ([`requests`]). Never HTTP inside a transaction.
 //!
-//! Read `communities.rs` (the simplest), `actions.rs`, `processes.rs`, then `signals.rs`
-//! (what plugins ask for) and `chores.rs` (what happens by the clock).
+//! Read `communities.rs` (the simplest), `actions.rs`, `processes.rs`, then `advance.rs` (how a
+//! process changes), `signals.rs` (what plugins ask for) and `chores.rs` (what happens by the clock).
 
 mod actions;
+mod advance;
+mod after;
 mod chores;
 mod communities;
 mod events;
@@ -21,6 +23,7 @@ mod requests;
 mod signals;
 mod steps;
 mod votes;
+mod watching;
 
 use std::{
     collections::{BTreeMap, HashSet},

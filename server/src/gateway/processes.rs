@@ -1,30 +1,27 @@
-//! Processes: started, refreshed, closed, cancelled, watched.
+//! Processes: started, refreshed, closed, cancelled; watched in `watching.rs`.
 //!
-//! Every step of a process ends in [`advance`], which compares what can be seen of it
-//! before and after: the same is nothing, else the revision counts up and the event is
-//! written in the same transaction.
+//! Every step of a process ends in [`advance`] (`advance.rs`), which writes what changed
+//! of it with its event.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use futures::{Stream, StreamExt, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     Gateway,
+    advance::{advance, end},
     requests::{self, Ask},
-    signals, votes,
+    signals,
 };
 use crate::{
     error::{Error, Result, Thing, Trouble},
-    feed::{Filter, Start as From},
     model::{
-        CloseTimeSupport, CommunityId, FailReason, Installation, InstallationId, NewEvent, Object,
-        Payload, Process, ProcessDescriptor, ProcessError, ProcessId, ProcessState, RequestKey,
-        Time,
+        CloseTimeSupport, CommunityId, FailReason, Installation, InstallationId, Object, Process,
+        ProcessDescriptor, ProcessError, ProcessId, ProcessState, RequestKey, Time,
     },
     plugins::kit::{ProcessSteps, Progress, Start, Started},
-    store::{Tx, communities, deliveries, processes},
+    store::{communities, deliveries, processes},
 };
 
 pub use processes::Wanted as ProcessFilter;
@@ -268,37 +265,6 @@ impl Gateway {
         Ok(found)
     }
 
-    /// The process as it stands, then again after changes and at every heartbeat, until
-    /// it is done.
-    pub async fn watch_process(
-        self: &Arc<Self>,
-        id: ProcessId,
-        heartbeat: Duration,
-    ) -> Result<impl Stream<Item = Result<Process>> + use<>> {
-        // The head before the snapshot: a change between the two is seen twice, not
-        // never.
-        let head = self.feed.position(From::Latest).await?;
-        let snapshot = self.get_process(id).await?;
-        let changes = self.feed.watch(Filter::process(id), head, heartbeat);
-        let watching = Watching {
-            gateway: self.clone(),
-            changes: Box::pin(changes),
-            last: snapshot.clone(),
-            greeted: false,
-        };
-        let done = snapshot.state.is_done();
-        let first = stream::once(async { Ok(snapshot) });
-        let rest = stream::unfold((!done).then_some(watching), async |watching| {
-            let mut watching = watching?;
-            match watching.next().await {
-                Ok(process) if process.state.is_done() => Some((Ok(process), None)),
-                Ok(process) => Some((Ok(process), Some(watching))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok(first.chain(rest))
-    }
-
     /// Ends a process now and keeps its outcome. One that is completed stays so.
     pub async fn close_process(self: &Arc<Self>, id: ProcessId, reason: &str) -> Result<Process> {
         let (gateway, reason) = (self.clone(), reason.to_owned());
@@ -484,97 +450,6 @@ impl Gateway {
             .get(name)
             .ok_or_else(unknown)
     }
-}
-
-/// A stream of one process.
-struct Watching<S> {
-    gateway: Arc<Gateway>,
-    changes: S,
-    last: Process,
-    /// Whether the feed's hello was read, for which the snapshot stands.
-    greeted: bool,
-}
-
-impl<S: Stream<Item = Result<crate::feed::Batch>> + Unpin> Watching<S> {
-    /// The next state that was not sent yet, or the same one at a heartbeat.
-    async fn next(&mut self) -> Result<Process> {
-        loop {
-            let batch = self.changes.next().await.unwrap_or(Err(Error::Draining))?;
-            let now = self.gateway.get_process(self.last.id).await?;
-            let is_new = now.revision > self.last.revision;
-            let is_heartbeat = batch.events.is_empty() && self.greeted;
-            self.greeted = true;
-            if is_new || is_heartbeat {
-                self.last = now.clone();
-                return Ok(now);
-            }
-        }
-    }
-}
-
-/// How a process stands after a step. What looks the same is no change.
-pub(super) async fn advance(
-    gateway: &Gateway,
-    tx: &Tx,
-    process: Process,
-    progress: Progress<Value>,
-) -> Result<()> {
-    let steps = gateway.process_steps(&process.process_type)?;
-    let mut next = process.clone();
-    let (state, private) = match progress {
-        Progress::Open(private) => (ProcessState::Open, private),
-        Progress::Completed(private) => (ProcessState::Completed, private),
-        Progress::Failed(message) => {
-            let reason = FailReason::PlatformRejected;
-            next.error = Some(ProcessError { reason, message });
-            return end(tx, &process, next, ProcessState::Failed).await;
-        }
-    };
-    next.private = match (&steps.ballots, state) {
-        // The outcome that stays is counted from what is kept, not from what ran along.
-        (Some(ballots), ProcessState::Completed) => {
-            votes::recount(tx, ballots, &process, private).await?
-        }
-        _ => private,
-    };
-    let view = (steps.view)(next.private.clone())?;
-    next.outcome = view.outcome.unwrap_or_default();
-    next.tally = view.tally;
-    if state.is_done() {
-        return end(tx, &process, next, state).await;
-    }
-    if process.state == state && next.outcome == process.outcome && next.tally == process.tally {
-        return match next.private == process.private {
-            true => Ok(()),
-            false => processes::save_private(tx, &next).await,
-        };
-    }
-    next.state = state;
-    save(tx, &process, next).await
-}
-
-async fn end(tx: &Tx, process: &Process, mut next: Process, state: ProcessState) -> Result<()> {
-    next.state = state;
-    next.end_time = Some(tx.now);
-    save(tx, process, next).await
-}
-
-/// Saves a change, with its event.
-async fn save(tx: &Tx, process: &Process, mut next: Process) -> Result<()> {
-    debug_assert!(
-        process.state.may_become(next.state),
-        "{:?} to {:?}",
-        process.state,
-        next.state
-    );
-    next.revision += 1;
-    next.update_time = tx.now;
-    processes::save(tx, &next, (process.revision, process.state)).await?;
-    tx.event(NewEvent {
-        community_id: next.community_id.clone(),
-        payload: Payload::Process(Box::new(next)),
-    });
-    Ok(())
 }
 
 fn done(process: &Process, state: ProcessState) -> Error {

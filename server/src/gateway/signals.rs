@@ -4,14 +4,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Gateway, processes::advance, votes};
+use super::{Gateway, advance::advance, after::Done, votes};
 use crate::{
     error::{Error, Result},
     model::{
         Account, Change, Identity, IdentityId, Initiator, Installation, NewEvent, Payload,
-        PlatformEvent, Process, ProcessId, ProcessState,
+        PlatformEvent, Process, ProcessState,
     },
-    plugins::kit::{Happened, Outgoing, Signal},
+    plugins::kit::{Happened, Signal},
     store::{
         Rows, Tx, deliveries, identities, installations,
         processes::{self, Clock},
@@ -22,28 +22,6 @@ use crate::{
 const MAX_DATA: usize = 256 << 10;
 /// The most signals that follow from others in one step: a fold may ask for more.
 const MAX_SIGNALS: usize = 1000;
-
-/// What came of the signals.
-#[derive(Debug, Default)]
-pub(super) struct Done {
-    /// What the voter is answered, if there was a ballot.
-    pub(super) reply: Option<Value>,
-    /// Why the ballot does not count, if it does not.
-    pub(super) refused: Option<Error>,
-    /// What is to be done once all is committed.
-    pub(super) after: After,
-}
-
-/// What is to be done after the commit.
-#[derive(Debug, Default)]
-pub(super) struct After {
-    /// Requests to make.
-    pub(super) calls: Vec<Outgoing>,
-    /// Votes to redraw.
-    pub(super) shows: Vec<ProcessId>,
-    /// Whether something became due.
-    pub(super) wake: bool,
-}
 
 /// Does all of it, in order.
 pub(super) async fn apply(
@@ -257,36 +235,4 @@ async fn revoke(tx: &Tx, installation: &Installation, why: String) -> Result<()>
         payload: Payload::Installation(Box::new(current), Change::Updated),
     });
     Ok(())
-}
-
-impl Gateway {
-    /// Does what waits for the commit. Nobody waits for it.
-    pub(super) fn do_after(self: &Arc<Self>, after: After) {
-        if after.wake {
-            self.wake.notify_one();
-        }
-        for call in after.calls {
-            tokio::spawn(self.clone().make_call(call));
-        }
-        for process in after.shows {
-            self.show_soon(process);
-        }
-    }
-
-    async fn make_call(self: Arc<Self>, call: Outgoing) {
-        if let Err(error) = self.try_call(call).await {
-            tracing::warn!(%error, "a voter could not be answered");
-        }
-    }
-
-    async fn try_call(&self, call: Outgoing) -> Result<()> {
-        let method = call.method.parse().map_err(Error::internal)?;
-        let url = call.url.parse().map_err(Error::internal)?;
-        let mut request = self.http.for_step().request(method, url).json(&call.body);
-        for (name, value) in &call.headers {
-            request = request.header_named(name, value);
-        }
-        request.send().await?.success()?;
-        Ok(())
-    }
 }

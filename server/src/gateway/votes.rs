@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Gateway, processes::advance, signals::Done};
+use super::{Gateway, advance::advance, after::Done};
 use crate::{
     error::{Error, Result, Thing},
     model::{Ballot, Installation, Process, ProcessId, ProcessState},
@@ -111,17 +111,6 @@ fn ballot_steps<'a>(steps: &'a ProcessSteps, process: &Process) -> Result<&'a Ba
         plugin: String::new(),
         why: format!("{} takes no ballots here", process.process_type),
     })
-}
-
-/// The state counted afresh from the rows, as at the close.
-pub(super) async fn recount(
-    tx: &Tx,
-    steps: &BallotSteps,
-    process: &Process,
-    state: Value,
-) -> Result<Value> {
-    let ballots = processes::ballots(tx, process.id, None).await?;
-    (steps.count)((Value::Object(process.parameters.clone()), state, ballots))
 }
 
 impl Gateway {

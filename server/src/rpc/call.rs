@@ -14,19 +14,10 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::status;
+use super::status::{self, CALL_ID};
 use crate::error::Error;
 
 const ID_HEADER: &str = "x-request-id";
-
-tokio::task_local! {
-    static ID: String;
-}
-
-/// The id of the call that runs here; empty outside of one.
-pub(super) fn current_id() -> String {
-    ID.try_with(Clone::clone).unwrap_or_default()
-}
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +64,7 @@ where
         let method = request.uri().path().trim_start_matches('/').to_owned();
         let span = tracing::info_span!("call", request_id = id, method);
         let (max, started) = (self.max_request_size, Instant::now());
-        let inner = ID.sync_scope(id.clone(), || self.inner.call(request));
+        let inner = CALL_ID.sync_scope(id.clone(), || self.inner.call(request));
         let header = HeaderValue::from_str(&id);
         let run = async move {
             let answered = AssertUnwindSafe(inner).catch_unwind().await;
@@ -89,7 +80,7 @@ where
             tracing::info!(?code, millis, "answered");
             Ok(response)
         };
-        Box::pin(ID.scope(id, run).instrument(span))
+        Box::pin(CALL_ID.scope(id, run).instrument(span))
     }
 }
 

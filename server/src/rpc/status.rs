@@ -9,11 +9,15 @@ use metagov_proto::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::call;
 use crate::error::{Error, Fault, Thing, Trouble};
 
 /// After what time a call is worth repeating, where nobody knows better.
 const RETRY: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// The id of the call that runs here; unset outside of one.
+    pub(super) static CALL_ID: String;
+}
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -201,7 +205,7 @@ fn again(said: Said, after: Duration) -> Said {
 
 /// Logged here, once; the caller gets only the id of the call.
 fn internal(what: &str) -> Said {
-    let request_id = call::current_id();
+    let request_id = CALL_ID.try_with(Clone::clone).unwrap_or_default();
     tracing::error!(request_id, what, "a fault of the gateway");
     said(
         Code::Internal,
