@@ -69,6 +69,7 @@ fn the_check_sees_every_way_to_write_an_arrow() {
         "use {prost::Message, std::fs};",
         "fn f(_: tonic_health::pb::A) {}",
         "#[cfg(test)]\nmod tests {\n}\nuse crate::store;",
+        "#[cfg(test)]\nmod tests;\nuse crate::store;",
     ] {
         assert!(is_wrong(source), "{source}");
     }
@@ -126,11 +127,9 @@ fn without_tests(source: &str) -> String {
     while let Some(line) = lines.next() {
         if line == "#[cfg(test)]" {
             // rustfmt closes a module where it began: at the margin.
-            let inline = lines.next().is_some_and(|line| line.ends_with('{'));
-            lines
-                .by_ref()
-                .take_while(|line| inline && *line != "}")
-                .for_each(drop);
+            if lines.next().is_some_and(|line| line.ends_with('{')) {
+                lines.find(|line| *line == "}");
+            }
         } else {
             kept.extend([line, "\n"]);
         }
