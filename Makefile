@@ -6,10 +6,8 @@ TOOLS := $(CURDIR)/target/tools/bin
 PYTEST := target/venv/bin/python -m pytest
 # A golden file that differs fails; it is never rewritten by a test run.
 export INSTA_UPDATE ?= no
-# Where the Python tests find the server.
-export METAGOV_BIN ?= $(abspath $(TARGET))/debug/metagov
 
-.PHONY: help run build test bench tools lint
+.PHONY: help run build test rust python bench tools lint format clippy contract
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,8 +18,14 @@ run: ## Builds and runs the gateway; ARGS="--listen 127.0.0.1:6000" are its flag
 build: ## Builds everything, as the tests use it
 	cargo build --workspace --locked
 
-test: tools build ## Every test: Rust, then Python against the real binary
+test: tools rust python ## Every test: Rust, then Python against the real binary
+
+rust: build
 	cargo test --workspace --locked --no-fail-fast
+
+# Where the Python tests find the server.
+python: export METAGOV_BIN ?= $(abspath $(TARGET))/debug/metagov
+python: tools build
 	$(PYTEST) -rxs --no-fold-skipped tests/python
 
 bench: ## What the gateway costs, beside a service that does nothing; prints only
@@ -31,9 +35,15 @@ bench: ## What the gateway costs, beside a service that does nothing; prints onl
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install
 
-lint: tools ## Formatting, clippy, and the contract: style and compatibility
+lint: format clippy contract ## Formatting, clippy, and the contract: style and compatibility
+
+format:
 	cargo fmt --all --check
+
+clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+contract: tools
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	tests/tools/breaking
