@@ -50,10 +50,10 @@ def environment() -> dict[str, str]:
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
-    def __init__(self, folder: Path, port: int = 0, public_port: int = 0):
+    def __init__(self, folder: Path):
         self.folder = folder
-        self.address = f"127.0.0.1:{port or free_port()}"
-        self.public_address = f"127.0.0.1:{public_port or free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
+        self.public_address = f"127.0.0.1:{free_port()}"
         self.log = folder / "gateway.log"
         self.child = None
         self.channel = None

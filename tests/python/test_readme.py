@@ -1,5 +1,7 @@
 """The README is true: its ```console blocks are run, and their output is compared.
 
+Only the port is another one, so that a gateway that somebody runs is left alone.
+
 `$ ` starts a command, `> ` continues it, and what follows is its output. There `…` stands
 for anything on its line, or alone on a line for any number of lines. Ids and times are
 compared by shape, and white space not at all.
@@ -14,7 +16,7 @@ import pytest
 
 from gateway import BINARY, PATIENCE, ROOT, Gateway, environment
 
-GRPC_PORT, PUBLIC_PORT = 50051, 8080
+ADDRESS = "127.0.0.1:50051"
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 
@@ -67,11 +69,16 @@ def shape(part: str) -> str:
 class Shell:
     """One bash for all commands: variables and functions live on."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, address):
+        variables = {
+            "METAGOV_ENDPOINT": f"http://{address}",
+            "no_proxy": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1",
+        }
         self.bash = subprocess.Popen(
             ["bash", "--norc"],
             cwd=folder,
-            env=environment() | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
+            env=environment() | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,25 +112,24 @@ def clone(tmp_path):
 
 
 def test_every_command_of_the_readme_prints_what_it_shows(clone, tmp_path):
-    shell, gateway = Shell(clone), None
+    gateway = Gateway(tmp_path)
+    shell = Shell(clone, gateway.address)
     try:
         for step in steps((ROOT / "README.md").read_text()):
             if step.command == "make run":
-                gateway = Gateway(tmp_path, GRPC_PORT, PUBLIC_PORT)
                 gateway.start()
             elif step.command not in DONE_BY_TEST:
-                output = shell.run(step.command)
+                output = shell.run(step.command.replace(ADDRESS, gateway.address))
                 if not re.fullmatch(pattern(step.output), output):
                     pytest.fail(
                         f"README.md:{step.line}: $ {step.command}\n"
                         f"shall print\n{step.output}\nand prints\n{output}",
                         pytrace=False,
                     )
-        assert gateway, "the README starts no server"
+        assert gateway.child, "the README starts no server"
     finally:
         shell.bash.kill()
-        if gateway:
-            gateway.kill()
+        gateway.kill()
 
 
 def test_the_comparison_sees_a_difference():
