@@ -9,8 +9,11 @@ mod deletion;
 mod discourse;
 mod fakes;
 mod harness;
+mod processes;
+mod requests;
 mod sourcecred;
 mod stage;
+mod stand;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {
