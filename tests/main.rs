@@ -5,10 +5,14 @@
 mod arrows;
 mod communities;
 mod coverage;
+mod cursors;
 mod deletion;
 mod discourse;
+mod events;
 mod fakes;
+mod filters;
 mod harness;
+mod platform_faults;
 mod processes;
 mod requests;
 mod sourcecred;
