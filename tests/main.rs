@@ -16,10 +16,12 @@ mod harness;
 mod platform_faults;
 mod plugins;
 mod processes;
+mod randomness;
 mod requests;
 mod sourcecred;
 mod stage;
 mod stand;
+mod watch_process;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {

@@ -130,7 +130,7 @@ pub(crate) fn plugin() -> Plugin {
         .ballots()
         .close_time(CloseTimeSupport::Optional)
         .process("sitting", "Ends by itself.", Sitting)
-        .process("session", "Must be told when it ends.", Sitting)
+        .process("session", "Closes by itself, at its time.", Session)
         .close_time(CloseTimeSupport::Required)
         .build()
 }
@@ -345,5 +345,27 @@ impl Process for Sitting {
             outcome: None,
             tally: None,
         }
+    }
+}
+
+/// The platform closes it.
+struct Session;
+
+impl Process for Session {
+    type Context = Cx;
+    type Input = Question;
+    type State = Shown;
+    type Outcome = Outcome;
+
+    async fn start(&self, cx: &Cx, start: Start<Question>) -> Result<Started<Shown>> {
+        Vote.start(cx, start).await
+    }
+
+    async fn refresh(&self, cx: &Cx, state: Shown) -> Result<Progress<Shown>> {
+        Vote.refresh(cx, state).await
+    }
+
+    fn view(&self, state: &Shown) -> View<Outcome> {
+        state.view()
     }
 }
