@@ -2,6 +2,7 @@
 //! noun of the contract, and each test is named by what it claims. `COVERAGE.md` says
 //! which claim is shown where.
 
+mod apply;
 mod arrows;
 mod communities;
 mod coverage;
