@@ -2,15 +2,34 @@
 //! noun of the contract, and each test is named by what it claims. `COVERAGE.md` says
 //! which claim is shown where.
 
+mod actions;
+mod apply;
 mod arrows;
 mod communities;
 mod coverage;
+mod cursors;
 mod deletion;
+mod deliveries;
 mod discourse;
+mod edges;
+mod enabling;
+mod events;
 mod fakes;
+mod filters;
+mod golden;
 mod harness;
+mod identities;
+mod platform_faults;
+mod plugins;
+mod processes;
+mod randomness;
+mod requests;
+mod retention;
 mod sourcecred;
 mod stage;
+mod stand;
+mod watch_process;
+mod web;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {
