@@ -6,6 +6,7 @@ mod actions;
 mod apply;
 mod arrows;
 mod ballot;
+mod binary;
 mod communities;
 mod coverage;
 mod crowd;
