@@ -60,7 +60,7 @@ async fn a_retry_may_come_after_the_close_time() {
     let (gateway, stand) = with_stand().await;
     let api = &gateway.api;
     let request = StartProcessRequest {
-        close_time: Some(after(Duration::from_secs(1))),
+        close_time: Some(after(Duration::from_secs(2))),
         ..vote("r1")
     };
     let first = api.start_request(request.clone()).await.unwrap();
