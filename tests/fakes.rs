@@ -1,12 +1,17 @@
 //! Platforms faked at the HTTP line: just enough of each for a plugin to be set up, to
 //! act and to be told of what happened.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use wiremock::{
-    Mock, MockGuard, MockServer, ResponseTemplate,
+    Mock, MockServer, Request, ResponseTemplate,
     matchers::{method, path},
 };
 
@@ -23,16 +28,33 @@ pub(crate) async fn server() -> MockServer {
     MockServer::start().await
 }
 
+/// While this lives, a server answers in another way.
+#[must_use]
+pub(crate) struct Otherwise(Arc<AtomicBool>);
+
+impl Drop for Otherwise {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// While the guard lives, the server answers this request so.
 pub(crate) async fn answers(
     server: &MockServer,
     verb: &str,
     at: &str,
     answer: ResponseTemplate,
-) -> MockGuard {
+) -> Otherwise {
+    let holds = Arc::new(AtomicBool::new(true));
+    let otherwise = Otherwise(holds.clone());
+    // wiremock's own guards end the wrong mock where there are priorities.
     let mock = Mock::given(method(verb)).and(path(at));
-    let mock = mock.respond_with(answer).with_priority(1);
-    mock.mount_as_scoped(server).await
+    mock.and(move |_: &Request| holds.load(Ordering::SeqCst))
+        .respond_with(answer)
+        .with_priority(1)
+        .mount(server)
+        .await;
+    otherwise
 }
 
 /// 200 with this body.

@@ -2,15 +2,40 @@
 //! noun of the contract, and each test is named by what it claims. `COVERAGE.md` says
 //! which claim is shown where.
 
+mod actions;
+mod apply;
 mod arrows;
+mod ballot;
+mod binary;
 mod communities;
 mod coverage;
+mod crowd;
+mod cursors;
 mod deletion;
+mod deliveries;
 mod discourse;
+mod edges;
+mod enabling;
+mod events;
 mod fakes;
+mod filters;
+mod golden;
 mod harness;
+mod identities;
+mod kit;
+mod platform_faults;
+mod plugins;
+mod process_lists;
+mod processes;
+mod randomness;
+mod requests;
+mod retention;
 mod sourcecred;
 mod stage;
+mod stand;
+mod timers;
+mod watch_process;
+mod web;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {

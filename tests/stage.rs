@@ -2,7 +2,7 @@
 
 use metagov::plugins::kit::{
     Cancel, Context, Folded, Hook, Nothing, Plugin, Process, Progress, Received, Result, Signal,
-    Start, Started, View, invalid, refuse,
+    Start, Started, View, With, invalid, refuse,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ pub(crate) fn plugin() -> Plugin {
         .fold(fold)
         .unsigned_webhook(receive)
         .action("bow", "Bow.", bow)
+        .action("show", "Show a scene.", show)
+        .action("last-scene", "The scene that was shown last.", last_scene)
+        .read_only()
         .process("play", "A play.", Play)
         .cancellable()
         .build()
@@ -60,6 +63,25 @@ async fn teardown(cx: &Cx) -> Result<()> {
 
 async fn bow(cx: &Cx, _: Nothing) -> Result<Nothing> {
     tell(cx, "bow").await.map(|_| Nothing {})
+}
+
+/// A scene, if there is one.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Scene {
+    scene: Option<i64>,
+}
+
+async fn show(_: &Cx, shown: Scene) -> Result<With<Scene>> {
+    let fold = Signal::Fold {
+        key: "scene".to_owned(),
+        input: json!(shown.scene),
+    };
+    Ok(With(Some(shown), vec![fold]))
+}
+
+async fn last_scene(cx: &Cx, _: Nothing) -> Result<Scene> {
+    let scene = cx.state("scene")?;
+    Ok(Scene { scene })
 }
 
 fn fold(_: &str, last: Option<i64>, scene: i64) -> Result<Folded<i64>> {

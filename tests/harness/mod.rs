@@ -2,11 +2,12 @@
 //!
 //! [`Gateway`] runs inside the test's process, on ports that the system chose and an own
 //! database; [`Binary`] is the real program, which can be killed. [`Watcher`] reads the
-//! feed; [`Fault`] is an error as a driver reads it.
+//! feed; [`Fault`] is an error as a driver reads it; [`raw`] sends what no client would.
 
 mod binary;
 mod fault;
 mod gateway;
+pub(crate) mod raw;
 mod watcher;
 
 pub(crate) use binary::Binary;

@@ -77,9 +77,13 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// A malformed value in one line that names the setting; nothing for other faults of a
-/// command line, which clap tells well.
+/// What is wrong with a command line, in one line that names the setting if it is one;
+/// nothing for help and the like, which are no faults.
 pub fn explain(error: &Error) -> Option<String> {
+    malformed(error).or_else(|| in_one_line(error))
+}
+
+fn malformed(error: &Error) -> Option<String> {
     let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
@@ -96,11 +100,29 @@ pub fn explain(error: &Error) -> Option<String> {
             ) else {
                 return None;
             };
+            if valid.is_empty() {
+                // A flag that needs a value and has none.
+                return None;
+            }
             format!("{value:?} is none of {}", valid.join(", "))
         }
         _ => return None,
     };
     Some(format!("{flag} ({}): {why}", variable(&flag[2..])))
+}
+
+/// clap's own words and tips, without the usage.
+fn in_one_line(error: &Error) -> Option<String> {
+    let help = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || error.kind() == help {
+        return None;
+    }
+    let text = error.to_string();
+    let fault = text.split("\n\nUsage:").next()?;
+    let fault = fault.split("\n\nFor more information").next()?;
+    let lines = fault.trim_start_matches("error: ").lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    Some(lines.join("; ").replace(":; ", ": "))
 }
 
 #[cfg(test)]

@@ -94,11 +94,25 @@ impl Feed {
     /// The position to read after, for a start. See [`Cursors::read`] for what cursors
     /// are refused.
     pub async fn position(&self, start: Start) -> Result<i64> {
+        self.catch_up().await?;
         match start {
             Start::Latest => Ok(events::feed(&self.store).await?.position),
             Start::Earliest => self.earliest().await,
             Start::After(cursor) => self.after(&cursor).await,
             Start::At(time) => self.at(time).await,
+        }
+    }
+
+    /// Waits until the tail has what is committed by now: whoever was told of a change
+    /// reads its event.
+    async fn catch_up(&self) -> Result<()> {
+        let committed = *self.store.head().borrow();
+        let (mut heads, mut closing) = (self.tail.heads(), self.closing.clone());
+        tokio::select! {
+            reached = heads.wait_for(|head| *head >= committed) => {
+                reached.map(drop).map_err(|_| Error::Draining)
+            }
+            _ = closing.wait_for(|closing| *closing) => Err(Error::Draining),
         }
     }
 

@@ -66,6 +66,7 @@ impl Gateway {
                 .await
         })
         .await
+        .map_err(|error| error.of_plugin(&plugin.descriptor.name))
     }
 
     async fn perform(

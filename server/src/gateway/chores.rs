@@ -212,18 +212,22 @@ impl Gateway {
         };
         let polled = self.poll(&installation).await;
         let failures = match &polled {
-            Ok(()) => 0,
+            Ok(_) => 0,
             Err(error) => {
                 tracing::warn!(installation_id = %id, %error, "a platform cannot be asked; trying again");
                 installation.poll_failures.saturating_add(1)
             }
         };
-        if let Err(Error::Platform {
-            trouble: trouble @ Trouble::Unauthorized(_),
-            ..
-        }) = &polled
-        {
-            let noted = self.note_problem(id, Some(trouble.to_string())).await;
+        let problem = match &polled {
+            Err(Error::Platform {
+                trouble: trouble @ Trouble::Unauthorized(_),
+                ..
+            }) => Some(Some(trouble.to_string())),
+            Ok(true) if installation.problem.is_some() => Some(None),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            let noted = self.note_problem(id, problem).await;
             log(noted.map(drop), "a problem cannot be noted");
         }
         let next = Time::now().after(backoff(self.settings.poll_interval, failures));
@@ -233,9 +237,10 @@ impl Gateway {
         log(set.await, "a poll cannot be put off");
     }
 
-    async fn poll(self: &Arc<Self>, installation: &Installation) -> Result<()> {
+    /// Whether there was something to ask, if all of it was answered.
+    async fn poll(self: &Arc<Self>, installation: &Installation) -> Result<bool> {
         let plugin = self.plugin(&installation.plugin)?;
-        let mut result = Ok(());
+        let mut result = Ok(plugin.poll.is_some());
         if let Some(poll) = &plugin.poll {
             match self.read_step(installation, poll, ()).await {
                 Ok(signals) => self.do_signals(installation, signals, None).await?,
@@ -251,9 +256,12 @@ impl Gateway {
             if !self.process_steps(&process.process_type)?.polled {
                 continue;
             }
-            if let Err(error) = self.refresh(process.id).await {
-                tracing::debug!(process_id = %process.id, %error, "a process cannot be refreshed");
-                result = Err(error);
+            match self.refresh(process.id).await {
+                Ok(()) => result = result.map(|_| true),
+                Err(error) => {
+                    tracing::debug!(process_id = %process.id, %error, "a process cannot be refreshed");
+                    result = Err(error);
+                }
             }
         }
         result

@@ -57,7 +57,8 @@ impl Gateway {
             let new = gateway.new_installation(community_id, &name, config)?;
             gateway.set_up(new, work_ask).await
         };
-        let id = self.once(ask, work).await?;
+        let id = self.once(ask, work).await;
+        let id = id.map_err(|error| error.of_plugin(&plugin.descriptor.name))?;
         installations::find(&self.store, id).await
     }
 

@@ -96,7 +96,8 @@ impl Gateway {
                 in_time?;
                 gateway.run_start(installation, starting, work_ask).await
             })
-            .await?;
+            .await
+            .map_err(|error| error.of_plugin(&plugin))?;
         self.get_process(id).await
     }
 
@@ -131,7 +132,7 @@ impl Gateway {
             }
             Err(error) => {
                 self.store
-                    .write(async move |tx| processes::delete(tx, id).await)
+                    .write(async move |tx| processes::delete_starting(tx, id).await)
                     .await?;
                 Err(error)
             }
@@ -206,9 +207,8 @@ impl Gateway {
         process.url = url;
         process.title = title.unwrap_or(process.title);
         process.close_time = close_time.or(process.close_time);
-        let id = process.id;
         let (gateway, installation) = (self.clone(), installation.clone());
-        let recorded = self
+        let after = self
             .store
             .write(async move |tx| {
                 let process = process.clone();
@@ -216,16 +216,9 @@ impl Gateway {
                 advance(&gateway, tx, process, progress.clone()).await?;
                 signals::apply(&gateway, tx, &installation, &signals).await
             })
-            .await;
-        match recorded {
-            Ok(recorded) => self.do_after(recorded.after),
-            // Given up while the platform was asked, as when the plugin is disabled.
-            Err(Error::Changed) => {
-                let now = processes::find(&self.store, id).await?;
-                return Err(done(&now, now.state));
-            }
-            Err(error) => return Err(error),
-        }
+            .await?
+            .after;
+        self.do_after(after);
         Ok(())
     }
 

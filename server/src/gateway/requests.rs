@@ -161,6 +161,9 @@ impl Gateway {
 fn is_kept(error: &Error) -> bool {
     match error {
         Error::OutcomeUnknown { .. } => true,
+        // The platform may have been asked before the plugin said no, or before the
+        // process was given up.
+        Error::Refused { .. } | Error::Done { .. } => true,
         Error::Platform { trouble, .. } => {
             matches!(trouble, Trouble::Unauthorized(_) | Trouble::Rejected { .. })
         }
@@ -168,9 +171,10 @@ fn is_kept(error: &Error) -> bool {
     }
 }
 
+/// The caller names the plugin.
 fn lost() -> Error {
     Error::OutcomeUnknown {
-        plugin: "the platform".to_owned(),
+        plugin: String::new(),
         why: "the gateway stopped in the midst of it".to_owned(),
     }
 }

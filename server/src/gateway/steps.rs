@@ -102,6 +102,14 @@ async fn within<O: Send + 'static>(
     let mut task = tokio::spawn(step);
     match tokio::time::timeout(limit, &mut task).await {
         Ok(Ok(done)) => done,
+        Ok(Err(panic)) if http.wrote() => {
+            tracing::error!(%panic, "a plugin's step broke after it wrote to its platform");
+            let (plugin, why) = (
+                String::new(),
+                "the plugin broke in the midst of it".to_owned(),
+            );
+            Err(Error::OutcomeUnknown { plugin, why })
+        }
         Ok(Err(panic)) => Err(Error::internal(format!("a plugin's step broke: {panic}"))),
         Err(_) => {
             task.abort();

@@ -81,7 +81,8 @@ fn filter(wanted: Option<EventFilter>) -> Result<Filter> {
     let installations = entries("filter.installation_ids", &wanted.installation_ids)?;
     for event_type in entries("filter.event_types", &wanted.event_types)? {
         let (plugin, event) = event_type.split_once('.').unwrap_or_default();
-        if plugin.is_empty() || event.is_empty() || plugin.contains('*') {
+        let half_open = event.contains('*') && event != "*";
+        if plugin.is_empty() || event.is_empty() || plugin.contains('*') || half_open {
             let why = "must be \"plugin.event\" or \"plugin.*\"";
             return Err(Error::invalid("filter.event_types", why));
         }

@@ -154,7 +154,13 @@ pub(super) fn heartbeat(wanted: Option<prost_types::Duration>) -> Result<Duratio
     };
     let why = "must be 1 s to 5 min, or unset for 15 s";
     let bad = || Error::invalid("heartbeat_interval", why);
-    let wanted = Duration::try_from(wanted).map_err(|_| bad())?;
+    // By hand: the conversion of the crate panics on the least of all numbers.
+    let seconds = u64::try_from(wanted.seconds).map_err(|_| bad())?;
+    let nanos = u32::try_from(wanted.nanos).map_err(|_| bad())?;
+    if nanos >= 1_000_000_000 || seconds > MAX_HEARTBEAT.as_secs() {
+        return Err(bad());
+    }
+    let wanted = Duration::new(seconds, nanos);
     let fits = (MIN_HEARTBEAT..=MAX_HEARTBEAT).contains(&wanted);
     if fits { Ok(wanted) } else { Err(bad()) }
 }

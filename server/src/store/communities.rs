@@ -13,7 +13,7 @@ use crate::{
 
 /// One community.
 pub async fn find(at: &impl Rows, id: &CommunityId) -> Result<Community> {
-    let Some(cache) = at.cache() else {
+    let Some(cache) = at.communities() else {
         return find_row(at, id).await;
     };
     let rows = &cache.communities;
@@ -52,6 +52,7 @@ pub async fn list(
 
 /// Adds a community.
 pub async fn insert(tx: &Tx, community: &Community) -> Result<()> {
+    tx.forget_communities();
     let insert = community::Entity::insert(row(community).into_active_model());
     insert
         .exec_without_returning(tx.rows())
@@ -62,6 +63,7 @@ pub async fn insert(tx: &Tx, community: &Community) -> Result<()> {
 
 /// Replaces a community.
 pub async fn update(tx: &Tx, community: &Community) -> Result<()> {
+    tx.forget_communities();
     let row = row(community).into_active_model().reset_all();
     community::Entity::update(row)
         .exec_without_returning(tx.rows())
@@ -72,6 +74,7 @@ pub async fn update(tx: &Tx, community: &Community) -> Result<()> {
 
 /// Removes a community itself. What it owned is removed by its own tables' files.
 pub async fn delete(tx: &Tx, id: &CommunityId) -> Result<()> {
+    tx.forget_communities();
     community::Entity::delete_by_id(id.as_str())
         .exec(tx.rows())
         .await

@@ -72,6 +72,13 @@ pub trait Rows: Sync {
     fn cache(&self) -> Option<&Cache> {
         None
     }
+
+    /// The same for communities. A transaction keeps these too: nearly every change of a
+    /// batch asks first whether its community is there.
+    #[doc(hidden)]
+    fn communities(&self) -> Option<&Cache> {
+        self.cache()
+    }
 }
 
 impl Rows for Store {

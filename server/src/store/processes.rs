@@ -167,14 +167,11 @@ pub async fn take(tx: &Tx, id: ProcessId) -> Result<Process> {
     find(tx, id).await
 }
 
-/// Removes a process with its ballots.
-pub async fn delete(tx: &Tx, id: ProcessId) -> Result<()> {
-    ballot::Entity::delete_many()
-        .filter(ballot::Column::ProcessId.eq(id.0))
-        .exec(tx.rows())
-        .await
-        .map_err(failed)?;
+/// Removes a process that is still starting: nobody was told of it, and it has no
+/// ballots.
+pub async fn delete_starting(tx: &Tx, id: ProcessId) -> Result<()> {
     process::Entity::delete_by_id(id.0)
+        .filter(process::Column::State.eq(to_word(&ProcessState::Starting)?))
         .exec(tx.rows())
         .await
         .map_err(failed)?;

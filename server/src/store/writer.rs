@@ -36,6 +36,7 @@ const MAX_WAITING: usize = 4096;
 pub struct Tx {
     db: DatabaseTransaction,
     events: Mutex<Vec<NewEvent>>,
+    cache: Cache,
     /// The time of the change. The same for all of one commit.
     pub now: Time,
 }
@@ -44,6 +45,11 @@ impl Tx {
     /// Appends an event with the change.
     pub fn event(&self, event: NewEvent) {
         self.lock().push(event);
+    }
+
+    /// What was read of communities is no longer so.
+    pub(super) fn forget_communities(&self) {
+        self.cache.begin_generation();
     }
 
     fn take_events(&self) -> Vec<NewEvent> {
@@ -59,6 +65,10 @@ impl Tx {
 impl Rows for Tx {
     fn rows(&self) -> &impl ConnectionTrait {
         &self.db
+    }
+
+    fn communities(&self) -> Option<&Cache> {
+        Some(&self.cache)
     }
 }
 
@@ -168,6 +178,7 @@ async fn each_alone(tx: &Tx, batch: &[Box<dyn Job>]) -> Result<Vec<Vec<NewEvent>
         let point = Tx {
             db: tx.db.begin().await.map_err(failed)?,
             events: Mutex::default(),
+            cache: Cache::default(),
             now: tx.now,
         };
         if job.run(&point).await {
@@ -183,7 +194,13 @@ async fn each_alone(tx: &Tx, batch: &[Box<dyn Job>]) -> Result<Vec<Vec<NewEvent>
 async fn begin(db: &DatabaseConnection, now: Time) -> Result<Tx> {
     let db = db.begin().await.map_err(failed)?;
     let events = Mutex::default();
-    Ok(Tx { db, events, now })
+    let cache = Cache::default();
+    Ok(Tx {
+        db,
+        events,
+        cache,
+        now,
+    })
 }
 
 async fn rollback(db: DatabaseTransaction) -> Result<()> {

@@ -1,0 +1,133 @@
+//! Calls by bytes, for what no generated client would send; and the contract as data.
+
+use metagov_proto::DESCRIPTORS;
+use prost::{
+    Message,
+    bytes::{Buf, BufMut},
+};
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::http::uri::PathAndQuery,
+    transport::Channel,
+};
+
+/// The `.proto` files of the contract itself, without what they import.
+pub(crate) fn contract() -> Vec<FileDescriptorProto> {
+    let all = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+    let mut own: Vec<_> = all
+        .into_iter()
+        .filter(|file| file.package() == "metagov.v1")
+        .collect();
+    own.sort_by(|a, b| a.name().cmp(b.name()));
+    own
+}
+
+/// A method of the contract.
+pub(crate) struct Method {
+    /// As in `/metagov.v1.EventService/ListEvents`.
+    pub(crate) path: String,
+    /// What it takes.
+    pub(crate) input: DescriptorProto,
+}
+
+/// Every method of the contract.
+pub(crate) fn methods() -> Vec<Method> {
+    let mut found = Vec::new();
+    for service in contract().iter().flat_map(|file| &file.service) {
+        for method in &service.method {
+            found.push(Method {
+                path: format!("/metagov.v1.{}/{}", service.name(), method.name()),
+                input: message(method.input_type()).expect("it is of the contract"),
+            });
+        }
+    }
+    found
+}
+
+/// The message of the contract with this full name; none if it is imported.
+pub(crate) fn message(full_name: &str) -> Option<DescriptorProto> {
+    let name = full_name.strip_prefix(".metagov.v1.")?;
+    let messages = contract().into_iter().flat_map(|file| file.message_type);
+    messages.into_iter().find(|message| message.name() == name)
+}
+
+/// Sends a message, encoded by hand; the bytes of the first message that comes back.
+pub(crate) async fn call(
+    channel: &Channel,
+    path: &str,
+    message: Vec<u8>,
+) -> Result<Vec<u8>, Status> {
+    let mut client = Grpc::new(channel.clone());
+    client
+        .ready()
+        .await
+        .map_err(|e| Status::unavailable(e.to_string()))?;
+    let path = PathAndQuery::try_from(path.to_owned()).unwrap();
+    let request = Request::new(message);
+    let answer = client.server_streaming(request, path, Bytes).await?;
+    let first = answer.into_inner().message().await?;
+    first.ok_or_else(|| Status::unknown("an answer without a message"))
+}
+
+/// A field whose value has a length: a string, bytes, or a message.
+pub(crate) fn field(number: i32, value: &[u8]) -> Vec<u8> {
+    let mut bytes = varint((number as u64) << 3 | 2);
+    bytes.extend(varint(value.len() as u64));
+    bytes.extend(value);
+    bytes
+}
+
+/// A field that is a whole number or an enum.
+pub(crate) fn number(number: i32, value: i64) -> Vec<u8> {
+    let mut bytes = varint((number as u64) << 3);
+    bytes.extend(varint(value as u64));
+    bytes
+}
+
+/// A whole number as protobuf writes it.
+pub(crate) fn varint(value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_varint(value, &mut bytes);
+    bytes
+}
+
+/// Bytes as they are.
+struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let length = from.remaining();
+        Ok(Some(from.copy_to_bytes(length).to_vec()))
+    }
+}
