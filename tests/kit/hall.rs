@@ -1,12 +1,17 @@
 //! The platform of the plugin `townhall`, at the HTTP line.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
 use metagov::config::Config;
 use metagov_proto::v1::{
     Delivery, Installation, ListDeliveriesRequest, PlatformEvent, Process, event::Payload,
 };
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wiremock::{
     Mock, MockServer, Request, Respond, ResponseTemplate,
     matchers::{method, path},
@@ -199,4 +204,31 @@ pub(super) async fn post(to: &str, body: &Value, app_secret: Option<&str>) -> (u
 pub(super) fn votes(process: &Process) -> BTreeMap<&str, i64> {
     let options = process.tally.iter().flat_map(|tally| &tally.options);
     options.map(|o| (o.option.as_str(), o.count)).collect()
+}
+
+/// A platform that answers when it is told to, and says when it is asked.
+pub(super) struct Slow {
+    asked: UnboundedSender<()>,
+    go: Mutex<mpsc::Receiver<()>>,
+    answer: ResponseTemplate,
+}
+
+impl Respond for Slow {
+    fn respond(&self, _: &Request) -> ResponseTemplate {
+        self.asked.send(()).unwrap();
+        self.go.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        self.answer.clone()
+    }
+}
+
+/// Answers so when it is told to; first the requests, then the way to tell it.
+pub(super) fn slow(answer: ResponseTemplate) -> (Slow, UnboundedReceiver<()>, mpsc::Sender<()>) {
+    let ((asked, is_asked), (go, wait)) = (unbounded_channel(), mpsc::channel());
+    let go_on = Mutex::new(wait);
+    let slow = Slow {
+        asked,
+        go: go_on,
+        answer,
+    };
+    (slow, is_asked, go)
 }

@@ -6,7 +6,7 @@ use metagov_proto::v1::{
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::hall::{Hall, instead, says};
+use super::hall::{Hall, instead, says, slow};
 use crate::harness::{fault, plain};
 
 fn spoke(text: &str) -> Value {
@@ -273,4 +273,38 @@ async fn a_refresh_asks_the_platform_again_until_it_answers() {
         .await;
     assert_eq!(plain(ended.outcome), json!({"winner": "no"}));
     assert_eq!(hall.asked("GET", "/assemblies/a1").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_hint_that_comes_while_the_platform_is_asked_is_not_lost() {
+    let mut hall = Hall::open().await;
+    let api = &hall.gateway.api;
+    let started = api.start("commons", "townhall.assembly", json!({}));
+    started.await.unwrap();
+    let place = ("GET", "/assemblies/a1");
+    let (still_open, mut is_asked, go) = slow(says(200, json!({"id": "a1"})));
+    instead(&hall.server, place, Some(1), still_open).await;
+    let over = says(200, json!({"id": "a1", "winner": "no"}));
+    instead(&hall.server, place, None, over).await;
+    let hint = json!({"kind": "counted", "motion": "a1"});
+    hall.hears(hint.clone()).await;
+    is_asked.recv().await.unwrap();
+    // It is over now, and says so; the answer under way does not know it yet.
+    hall.hears(hint).await;
+    go.send(()).unwrap();
+    let ended = hall
+        .process_event(|p| p.state() == ProcessState::Completed)
+        .await;
+    assert_eq!(plain(ended.outcome), json!({"winner": "no"}));
+}
+
+#[tokio::test]
+async fn a_hint_is_not_lost_by_a_change_that_comes_with_it() {
+    let hall = Hall::open().await;
+    hall.motion().await;
+    let hint = json!({"kind": "counted", "motion": "m1"});
+    let vote = json!({"kind": "vote", "motion": "m1", "voter": "ada", "choice": "yes"});
+    let letter = json!({"told": [hint, vote]});
+    assert_eq!(hall.hear(&letter).await.0, 200);
+    hall.until_asked("GET", "/motions/m1", 1).await;
 }

@@ -2,21 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, mpsc},
     time::{Duration, Instant, SystemTime},
 };
 
 use metagov_proto::v1::{DeliveryState, Process, ProcessState, StartProcessRequest};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use tonic::Code;
-use wiremock::{Request, Respond, ResponseTemplate};
+use wiremock::ResponseTemplate;
 
-use super::hall::{Hall, instead, post, says, votes};
+use super::hall::{Hall, instead, post, says, slow, votes};
 use crate::harness::{PATIENCE, fault, object, plain};
 
 fn vote(voter: &str, choice: &str, answer_url: Option<&str>) -> Value {
@@ -89,33 +85,6 @@ async fn a_voter_is_answered_by_a_request_of_its_own() {
         let body: Value = answer.body_json().unwrap();
         assert_eq!(body, json!({"text": text, "to": "ada"}));
     }
-}
-
-/// A platform that answers when it is told to, and says when it is asked.
-struct Slow {
-    asked: UnboundedSender<()>,
-    go: Mutex<mpsc::Receiver<()>>,
-    answer: ResponseTemplate,
-}
-
-impl Respond for Slow {
-    fn respond(&self, _: &Request) -> ResponseTemplate {
-        self.asked.send(()).unwrap();
-        self.go.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-        self.answer.clone()
-    }
-}
-
-/// Answers so when it is told to; first the requests, then the way to tell it.
-fn slow(answer: ResponseTemplate) -> (Slow, UnboundedReceiver<()>, mpsc::Sender<()>) {
-    let ((asked, is_asked), (go, wait)) = (unbounded_channel(), mpsc::channel());
-    let go_on = Mutex::new(wait);
-    let slow = Slow {
-        asked,
-        go: go_on,
-        answer,
-    };
-    (slow, is_asked, go)
 }
 
 #[tokio::test]
@@ -273,4 +242,23 @@ async fn a_process_that_its_platform_ends_is_awaited_at_its_close_time() {
         .await;
     assert_eq!(plain(ended.outcome), json!({"winner": "yes"}));
     assert!(SystemTime::now() >= soon);
+}
+
+#[tokio::test]
+async fn a_vote_that_comes_while_the_platform_is_asked_counts() {
+    let hall = Hall::open().await;
+    let process = hall.motion().await;
+    let place = ("GET", "/motions/m1");
+    let (shown, mut is_asked, go) = slow(says(200, json!({"id": "m1"})));
+    instead(&hall.server, place, Some(1), shown).await;
+    let hint = json!({"kind": "counted", "motion": "m1"});
+    hall.hears(hint.clone()).await;
+    is_asked.recv().await.unwrap();
+    hall.hears(vote("ada", "yes", None)).await;
+    go.send(()).unwrap();
+    // Asked once more, so the first answer was dealt with.
+    hall.hears(hint).await;
+    hall.until_asked("GET", "/motions/m1", 2).await;
+    let now = hall.gateway.api.process(&process.process_id).await.unwrap();
+    assert_eq!(votes(&now), BTreeMap::from([("no", 0), ("yes", 1)]));
 }
