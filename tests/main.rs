@@ -5,6 +5,8 @@
 mod actions;
 mod apply;
 mod arrows;
+mod bad_input;
+mod bad_values;
 mod ballot;
 mod binary;
 mod communities;
@@ -27,6 +29,7 @@ mod kit;
 mod platform_faults;
 mod plugins;
 mod process_lists;
+mod process_starts;
 mod processes;
 mod public_actions;
 mod randomness;
