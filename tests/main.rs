@@ -2,6 +2,7 @@
 //! noun of the contract, and each test is named by what it claims. `COVERAGE.md` says
 //! which claim is shown where.
 
+mod acceptance;
 mod actions;
 mod apply;
 mod arrows;
