@@ -18,6 +18,8 @@ pub mod installations;
 mod open;
 pub mod processes;
 pub mod requests;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlErr};
