@@ -2,9 +2,12 @@
 //! noun of the contract, and each test is named by what it claims. `COVERAGE.md` says
 //! which claim is shown where.
 
+mod acceptance;
 mod actions;
 mod apply;
 mod arrows;
+mod bad_input;
+mod bad_values;
 mod ballot;
 mod binary;
 mod communities;
@@ -21,12 +24,15 @@ mod fakes;
 mod filters;
 mod golden;
 mod harness;
+mod hooks;
 mod identities;
 mod kit;
 mod platform_faults;
 mod plugins;
 mod process_lists;
+mod process_starts;
 mod processes;
+mod public_actions;
 mod randomness;
 mod requests;
 mod retention;

@@ -10,16 +10,9 @@ use tonic::Code;
 use wiremock::ResponseTemplate;
 
 use crate::{
-    harness::{Api, Binary, Gateway, fault, object},
-    stand::{self, Stand, after, shown},
+    harness::{Api, Binary, fault, object},
+    stand::{self, Stand, after, shown, with_stand},
 };
-
-async fn with_stand() -> (Gateway, Stand) {
-    let gateway = Gateway::start_with(|_| (), vec![stand::plugin()]).await;
-    let stand = Stand::open().await;
-    stand.enable(&gateway.api, "co-op").await;
-    (gateway, stand)
-}
 
 fn vote(request_id: &str) -> StartProcessRequest {
     StartProcessRequest {

@@ -1,8 +1,8 @@
 //! A plugin of the tests' own, whose platform is told of every step, and its platform.
 
 use metagov::plugins::kit::{
-    Cancel, Context, Folded, Hook, Nothing, Plugin, Process, Progress, Received, Result, Signal,
-    Start, Started, View, With, invalid, refuse,
+    Cancel, Context, Folded, Hook, HookReply, Installed, Nothing, Plugin, Process, Progress,
+    Received, Result, Routed, Signal, Start, Started, View, With, invalid, refuse,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,11 @@ type Cx = Context<Config>;
 /// refused for 0 until another scene was seen.
 pub(crate) fn plugin() -> Plugin {
     Plugin::new::<Config, Nothing>("stage", "Plays.")
+        .setup(setup)
         .teardown(teardown)
         .fold(fold)
         .unsigned_webhook(receive)
+        .route(route)
         .action("bow", "Bow.", bow)
         .action("show", "Show a scene.", show)
         .action("last-scene", "The scene that was shown last.", last_scene)
@@ -55,6 +57,14 @@ async fn tell(cx: &Cx, what: &str) -> Result<Value> {
     let url = format!("{}/{what}", cx.config.url).parse();
     let url = url.map_err(|_| invalid("config/url", "is no address"))?;
     cx.http.post(url).read().await
+}
+
+async fn setup(cx: &Cx) -> Result<Installed> {
+    let platform_id = cx.config.url.clone();
+    Ok(Installed {
+        platform_id,
+        ..Installed::default()
+    })
 }
 
 async fn teardown(cx: &Cx) -> Result<()> {
@@ -107,6 +117,20 @@ fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
         },
     };
     Ok(Received::signals(vec![signal]))
+}
+
+/// The hook of all communities: `{"to": url, …}` goes to that platform's, and
+/// `{"challenge": text}` is answered.
+fn route(_: &Nothing, hook: &Hook) -> Result<Routed> {
+    let body: Value =
+        serde_json::from_slice(&hook.body).map_err(|_| invalid("body", "is no JSON"))?;
+    if !body["challenge"].is_null() {
+        return Ok(Routed::Reply(HookReply::json(&body["challenge"])));
+    }
+    Ok(match body["to"].as_str() {
+        Some(url) => Routed::To(url.to_owned()),
+        None => Routed::Nothing,
+    })
 }
 
 struct Play;

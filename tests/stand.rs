@@ -14,17 +14,36 @@ use metagov::plugins::kit::{
     Nothing, Plugin, Process, Progress, Request, Result, Signal, Start, Started, View, With,
     refuse,
 };
+use metagov_proto::v1::{self, event::Payload};
 use prost_types::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Respond, ResponseTemplate, matchers::any};
 
-use crate::harness::{Api, PATIENCE};
+use crate::harness::{Api, Gateway, PATIENCE};
 
 /// A moment so far from now.
 pub(crate) fn after(wait: Duration) -> Timestamp {
     Timestamp::from(SystemTime::now() + wait)
+}
+
+/// A gateway with the plugin of a platform that a test controls.
+pub(crate) async fn with_stand() -> (Gateway, Stand) {
+    let gateway = Gateway::start_with(|_| (), vec![plugin()]).await;
+    let stand = Stand::open().await;
+    stand.enable(&gateway.api, "co-op").await;
+    (gateway, stand)
+}
+
+/// The process in all the changes of it that the log has.
+pub(crate) async fn changes(api: &Api, id: &str) -> Vec<v1::Process> {
+    let events = api.log().await.into_iter();
+    let changes = events.filter_map(|event| match event.payload {
+        Some(Payload::ProcessChanged(changed)) => changed.process,
+        _ => None,
+    });
+    changes.filter(|process| process.process_id == id).collect()
 }
 
 /// A platform: what it answers to `POST /start` and the like can be changed at any time.

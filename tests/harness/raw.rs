@@ -5,7 +5,9 @@ use prost::{
     Message,
     bytes::{Buf, BufMut},
 };
-use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, FileDescriptorProto, FileDescriptorSet, field_descriptor_proto::Type,
+};
 use tonic::{
     Request, Status,
     client::Grpc,
@@ -45,6 +47,69 @@ pub(crate) fn methods() -> Vec<Method> {
         }
     }
     found
+}
+
+/// A field of a request, also one of a message inside of it.
+pub(crate) struct Slot {
+    /// As errors name it: `filter.process_ids`.
+    pub(crate) path: String,
+    /// The last part of the path.
+    pub(crate) name: String,
+    pub(crate) kind: Type,
+    /// The full name of its message or enum.
+    pub(crate) type_name: String,
+    numbers: Vec<i32>,
+}
+
+impl Method {
+    /// Every field that a caller may set.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        slots(&self.input, "", &[])
+    }
+
+    /// Its name alone.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap()
+    }
+}
+
+fn slots(message_type: &DescriptorProto, prefix: &str, above: &[i32]) -> Vec<Slot> {
+    let mut found = Vec::new();
+    for field in &message_type.field {
+        let path = format!("{prefix}{}", field.name());
+        let numbers = [above, &[field.number()]].concat();
+        let nested = message(field.type_name()).filter(|_| field.r#type() == Type::Message);
+        match nested {
+            Some(nested) => found.extend(slots(&nested, &format!("{path}."), &numbers)),
+            None => found.push(Slot {
+                path,
+                name: field.name().to_owned(),
+                kind: field.r#type(),
+                type_name: field.type_name().to_owned(),
+                numbers,
+            }),
+        }
+    }
+    found
+}
+
+impl Slot {
+    /// A request with a string, or a message, in this field. Requests may be appended
+    /// to one another: that is what merging is in protobuf.
+    pub(crate) fn with(&self, value: &[u8]) -> Vec<u8> {
+        self.wrapped(|at| field(at, value))
+    }
+
+    /// A request with a number, or an enum, in this field.
+    pub(crate) fn with_number(&self, value: i64) -> Vec<u8> {
+        self.wrapped(|at| number(at, value))
+    }
+
+    fn wrapped(&self, inner: impl Fn(i32) -> Vec<u8>) -> Vec<u8> {
+        let (last, above) = self.numbers.split_last().unwrap();
+        let outward = above.iter().rev();
+        outward.fold(inner(*last), |bytes, at| field(*at, &bytes))
+    }
 }
 
 /// The message of the contract with this full name; none if it is imported.

@@ -393,26 +393,60 @@ impl Gateway {
     /// Asks the platform how a process stands, if it is open.
     pub(super) async fn refresh(self: &Arc<Self>, id: ProcessId) -> Result<()> {
         let _turn = self.locks.lock(id).await;
-        let process = processes::find(&self.store, id).await?;
-        if process.state != ProcessState::Open {
+        for _ in 0..TRIES {
+            match self.try_refresh(id).await {
+                Err(Error::Changed) => {}
+                other => return other,
+            }
+        }
+        Err(Error::Changed)
+    }
+
+    async fn try_refresh(self: &Arc<Self>, id: ProcessId) -> Result<()> {
+        let asked = Time::now();
+        let known = processes::find(&self.store, id).await?;
+        if known.state != ProcessState::Open {
             return Ok(());
         }
-        let steps = self.process_steps(&process.process_type)?;
-        let installation = self.get_installation(process.installation_id).await?;
+        let steps = self.process_steps(&known.process_type)?;
+        let installation = self.get_installation(known.installation_id).await?;
         let progress = self
-            .read_step(&installation, &steps.refresh, process.private.clone())
+            .read_step(&installation, &steps.refresh, known.private.clone())
             .await?;
         let gateway = self.clone();
         self.store
             .write(async move |tx| {
                 let process = processes::take(tx, id).await?;
-                processes::set_clock(tx, id, processes::Clock::Refresh, None).await?;
+                processes::refreshed(tx, id, asked).await?;
                 if process.state != ProcessState::Open {
                     return Ok(());
                 }
-                advance(&gateway, tx, process, progress.clone()).await
+                let mut progress = progress.clone();
+                if process.private != known.private {
+                    progress = gateway.catch_up(tx, &process, progress).await?;
+                }
+                advance(&gateway, tx, process, progress).await
             })
             .await
+    }
+
+    /// An answer to what was known before a change: ballots are counted afresh, and
+    /// whatever else has changed must be asked again.
+    async fn catch_up(
+        &self,
+        tx: &Tx,
+        process: &Process,
+        progress: Progress<Value>,
+    ) -> Result<Progress<Value>> {
+        let steps = self.process_steps(&process.process_type)?;
+        match (progress, &steps.ballots) {
+            (Progress::Open(state), Some(ballots)) => {
+                let state = votes::recount(tx, ballots, process, state).await?;
+                Ok(Progress::Open(state))
+            }
+            (Progress::Open(_), None) => Err(Error::Changed),
+            (ended, _) => Ok(ended),
+        }
     }
 
     /// Marks a process that is starting or open as failed.

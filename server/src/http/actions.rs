@@ -3,16 +3,11 @@
 //! The community is in the header `X-Metagov-Community`, the body is
 //! `{"parameters": {…}}` or empty, the answer is the result as JSON.
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-    http::HeaderMap,
-};
+use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Public, status::Failure};
+use super::{Place, Public, status::Failure};
 use crate::{
     error::{Error, Thing},
     gateway::Performing,
@@ -31,7 +26,7 @@ struct Asked {
 /// Performs an action that needs no credential.
 pub(super) async fn perform(
     State(public): State<Public>,
-    Path(action): Path<String>,
+    Place(action): Place<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Failure> {
@@ -45,7 +40,7 @@ pub(super) async fn perform(
     let body = public.body(&headers, body).await?;
     let asked = match body.is_empty() {
         true => Asked::default(),
-        false => serde_json::from_slice(&body).map_err(|e| {
+        false => asked(&body).map_err(|e| {
             let why = format!(
                 "must be {{\"parameters\": {{…}}}}; line {} column {} is not",
                 e.line(),
@@ -62,6 +57,12 @@ pub(super) async fn perform(
         parameters: asked.parameters,
     };
     Ok(Json(public.gateway.perform_action(performing).await?))
+}
+
+/// An object first of all: a list could be read as the fields of [`Asked`] too.
+fn asked(body: &[u8]) -> serde_json::Result<Asked> {
+    let _: Object = serde_json::from_slice(body)?;
+    serde_json::from_slice(body)
 }
 
 fn community(headers: &HeaderMap) -> Result<CommunityId, Error> {

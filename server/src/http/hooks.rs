@@ -2,12 +2,12 @@
 
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{Public, status::Failure};
+use super::{Place, Public, status::Failure};
 use crate::{
     error::{Error, Thing},
     model::{CommunityId, Hook, HookReply},
@@ -16,7 +16,7 @@ use crate::{
 /// `/api/hooks/<plugin>`: one address for all communities.
 pub(super) async fn of_platform(
     State(public): State<Public>,
-    Path(plugin): Path<String>,
+    Place(plugin): Place<String>,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -28,7 +28,7 @@ pub(super) async fn of_platform(
 /// `/api/hooks/<community>/<plugin>`: for plugins that verify signatures.
 pub(super) async fn of_community(
     State(public): State<Public>,
-    Path((community, plugin)): Path<(String, String)>,
+    Place((community, plugin)): Place<(String, String)>,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -45,7 +45,7 @@ pub(super) async fn of_community(
 /// `/api/hooks/<community>/<plugin>/<slug>`: the address of one installation.
 pub(super) async fn of_installation(
     State(public): State<Public>,
-    Path((community, plugin, slug)): Path<(String, String, String)>,
+    Place((community, plugin, slug)): Place<(String, String, String)>,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,

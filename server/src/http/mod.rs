@@ -13,9 +13,11 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderMap, header},
+    extract::{FromRequestParts, Path},
+    http::{HeaderMap, header, request::Parts},
     routing::post,
 };
+use serde::de::DeserializeOwned;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::gateway::Gateway;
@@ -65,5 +67,18 @@ impl Public {
         axum::body::to_bytes(body, self.max_body)
             .await
             .map_err(|_| Failure::TooLarge(self.max_body))
+    }
+}
+
+/// The parts of an address. What is no text in it, such as `%FF`, is nowhere.
+struct Place<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Public> for Place<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failure> {
+        let path = Path::from_request_parts(parts, public).await;
+        path.map(|Path(place)| Self(place))
+            .map_err(|_| Failure::NoRoute)
     }
 }

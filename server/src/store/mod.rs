@@ -19,6 +19,8 @@ pub mod installations;
 mod open;
 pub mod processes;
 pub mod requests;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;

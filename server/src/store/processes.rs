@@ -118,7 +118,12 @@ pub async fn save(tx: &Tx, process: &Process, read: (i64, ProcessState)) -> Resu
     // Written once, by `insert`; rows are rewritten whole, so keep them small.
     row.not_set(process::Column::Parameters);
     row.lease_time = Set(None);
-    row.refresh_time = Set(None);
+    if done {
+        row.refresh_time = Set(None);
+    } else {
+        // A change does not make up for what is still to be asked.
+        row.not_set(process::Column::RefreshTime);
+    }
     row.refresh_failures = Set(0);
     row.timer_time = Set(process.close_time.filter(|_| !done).map(|time| time.0));
     let saved = process::Entity::update_many()
@@ -251,6 +256,18 @@ pub async fn set_clock(tx: &Tx, id: ProcessId, clock: Clock, time: Option<Time>)
     process::Entity::update_many()
         .col_expr(clock.column(), Expr::value(time.map(|time| time.0)))
         .filter(process::Column::Id.eq(id.0))
+        .exec(tx.rows())
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Forgets what was to be asked by then. What became due later still is.
+pub async fn refreshed(tx: &Tx, id: ProcessId, asked: Time) -> Result<()> {
+    process::Entity::update_many()
+        .col_expr(process::Column::RefreshTime, Expr::value(None::<i64>))
+        .filter(process::Column::Id.eq(id.0))
+        .filter(process::Column::RefreshTime.lte(asked.0))
         .exec(tx.rows())
         .await
         .map_err(failed)?;
