@@ -83,7 +83,12 @@ async fn save(tx: &Tx, process: &Process, mut next: Process) -> Result<()> {
 }
 
 /// The state counted afresh from the rows, as at the close.
-async fn recount(tx: &Tx, steps: &BallotSteps, process: &Process, state: Value) -> Result<Value> {
+pub(super) async fn recount(
+    tx: &Tx,
+    steps: &BallotSteps,
+    process: &Process,
+    state: Value,
+) -> Result<Value> {
     let ballots = processes::ballots(tx, process.id, None).await?;
     (steps.count)((Value::Object(process.parameters.clone()), state, ballots))
 }

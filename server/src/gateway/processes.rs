@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Gateway,
-    advance::{advance, end},
+    advance::{advance, end, recount},
     requests::{self, Ask},
     signals,
 };
@@ -21,7 +21,7 @@ use crate::{
         ProcessDescriptor, ProcessError, ProcessId, ProcessState, RequestKey, Time,
     },
     plugins::kit::{ProcessSteps, Progress, Start, Started},
-    store::{communities, deliveries, processes},
+    store::{Tx, communities, deliveries, processes},
 };
 
 pub use processes::Wanted as ProcessFilter;
@@ -441,7 +441,7 @@ impl Gateway {
         let steps = self.process_steps(&process.process_type)?;
         match (progress, &steps.ballots) {
             (Progress::Open(state), Some(ballots)) => {
-                let state = votes::recount(tx, ballots, process, state).await?;
+                let state = recount(tx, ballots, process, state).await?;
                 Ok(Progress::Open(state))
             }
             (Progress::Open(_), None) => Err(Error::Changed),

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelTrait,
-    ActiveValue::Set,
+    ActiveValue::{NotSet, Set},
     ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
     sea_query::{Expr, OnConflict},
@@ -125,7 +125,11 @@ pub async fn save(tx: &Tx, process: &Process, read: (i64, ProcessState)) -> Resu
         row.not_set(process::Column::RefreshTime);
     }
     row.refresh_failures = Set(0);
-    row.timer_time = Set(process.close_time.filter(|_| !done).map(|time| time.0));
+    row.timer_time = match process.close_time.filter(|_| !done) {
+        // Closing is being tried again already, at its own pace.
+        Some(time) if time <= process.update_time && read.0 > 0 => NotSet,
+        time => Set(time.map(|time| time.0)),
+    };
     let saved = process::Entity::update_many()
         .set(row)
         .filter(process::Column::Id.eq(process.id.0))

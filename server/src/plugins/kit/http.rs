@@ -131,18 +131,21 @@ impl Http {
     }
 }
 
-/// At most three redirects, all on the same host, never to less than https.
+/// At most three redirects, all on the same server: a header may hold a secret. Only
+/// the step from http to https, each on its own port, is a change that is followed.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let Some(from) = attempt.previous().last() else {
         return attempt.stop();
     };
     let to = attempt.url();
-    let same_host = from.host_str() == to.host_str();
-    let as_safe = from.scheme() == to.scheme() || to.scheme() == "https";
-    if attempt.previous().len() > MAX_REDIRECTS || !same_host || !as_safe {
-        return attempt.stop();
+    let server = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
+    let is_upgrade = server(from) == ("http".to_owned(), Some(80))
+        && server(to) == ("https".to_owned(), Some(443));
+    let is_same = from.host_str() == to.host_str() && (server(from) == server(to) || is_upgrade);
+    if is_same && attempt.previous().len() <= MAX_REDIRECTS {
+        return attempt.follow();
     }
-    attempt.follow()
+    attempt.stop()
 }
 
 /// What a request carries.
