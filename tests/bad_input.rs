@@ -122,7 +122,10 @@ impl Patient {
             1,
             "a refused call stores nothing"
         );
-        assert_eq!(self.server.terminate_with_log(), Vec::<String>::new());
+        for line in self.server.terminate_with_log() {
+            let bad = line.contains("ERROR") || line.contains("panicked");
+            assert!(!bad, "{line}");
+        }
     }
 }
 

@@ -372,3 +372,40 @@ async fn a_refused_create_leaves_nothing() {
     let log = api.log().await;
     assert_eq!(log.len(), 1, "{log:?}");
 }
+
+#[tokio::test]
+async fn a_race_has_one_winner() {
+    let gateway = Gateway::start().await;
+    let api = &gateway.api;
+    let all = (0..16).map(|_| {
+        let api = api.clone();
+        tokio::spawn(async move {
+            api.communities()
+                .create_community(create("co-op", ""))
+                .await
+        })
+    });
+    let mut made = 0;
+    for one in all.collect::<Vec<_>>() {
+        match one.await.unwrap() {
+            Ok(_) => made += 1,
+            lost => assert!(fault(lost).is(Code::AlreadyExists, "COMMUNITY_EXISTS")),
+        }
+    }
+    assert_eq!(made, 1);
+    let etag = get(api, "co-op").await.unwrap().etag;
+    let all = (0..16).map(|n| {
+        let (api, mut request) = (api.clone(), rename("co-op", &format!("Name {n}"), &[]));
+        request.community.as_mut().unwrap().etag = etag.clone();
+        tokio::spawn(async move { update(&api, request).await })
+    });
+    let mut changed = Vec::new();
+    for one in all.collect::<Vec<_>>() {
+        match one.await.unwrap() {
+            Ok(updated) => changed.push(updated.community.unwrap()),
+            lost => assert!(fault(lost).is(Code::Aborted, "ETAG_MISMATCH")),
+        }
+    }
+    assert_eq!(changed, [get(api, "co-op").await.unwrap()]);
+    assert_eq!(api.log().await.len(), 2, "one was created, one changed it");
+}

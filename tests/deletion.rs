@@ -140,11 +140,20 @@ async fn only_the_last_event_of_a_deleted_community_stays() {
         events.retain(|event| event.community_id == "co-op");
         events
     };
-    assert_eq!(of_it(gateway.api.log().await), [deleted.clone()]);
-    assert_eq!(streamed(&gateway, "co-op", &last).await, [deleted.clone()]);
+    assert_eq!(
+        of_it(gateway.api.log().await),
+        std::slice::from_ref(&deleted)
+    );
+    assert_eq!(
+        streamed(&gateway, "co-op", &last).await,
+        std::slice::from_ref(&deleted)
+    );
     // From the table, too, and not only from what the server held in memory.
     let gateway = gateway.restart(vec![]).await;
-    assert_eq!(of_it(gateway.api.log().await), [deleted.clone()]);
+    assert_eq!(
+        of_it(gateway.api.log().await),
+        std::slice::from_ref(&deleted)
+    );
     assert_eq!(streamed(&gateway, "co-op", &last).await, [deleted]);
 }
 

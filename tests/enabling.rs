@@ -11,6 +11,7 @@ use wiremock::ResponseTemplate;
 use crate::{
     fakes::{self, Forum},
     harness::{Api, Fault, Gateway, fault, object},
+    stage,
 };
 
 fn request(plugin: &str, config: Value, request_id: &str) -> EnablePluginRequest {
@@ -125,6 +126,28 @@ async fn one_place_on_a_platform_is_enabled_once() {
     assert_eq!(installed(api).await.len(), 2);
     // Another community may share the place.
     api.enable("other", "sourcecred", same).await;
+}
+
+#[tokio::test]
+async fn of_two_at_once_one_is_enabled() {
+    let theatre = stage::theatre().await;
+    let gateway = Gateway::start_with(|_| (), vec![stage::plugin()]).await;
+    gateway.api.community("co-op").await;
+    let config = json!({ "url": theatre.uri() });
+    let both = (0..8).map(|n| {
+        let api = gateway.api.clone();
+        let request = request("stage", config.clone(), &format!("r{n}"));
+        tokio::spawn(async move { enable(&api, request).await })
+    });
+    let mut made = Vec::new();
+    for one in both.collect::<Vec<_>>() {
+        match one.await.unwrap() {
+            Ok(installation) => made.push(installation),
+            lost => assert!(fault(lost).is(Code::AlreadyExists, "INSTALLATION_EXISTS")),
+        }
+    }
+    assert_eq!(installed(&gateway.api).await, made);
+    assert_eq!(made.len(), 1);
 }
 
 #[tokio::test]

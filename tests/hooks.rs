@@ -5,10 +5,9 @@ use metagov_proto::v1::{
 };
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
-use wiremock::ResponseTemplate;
 
 use crate::{
-    fakes::{self, Forum, WEBHOOK_SECRET, http, post, sign},
+    fakes::{Forum, WEBHOOK_SECRET, http, post, sign},
     harness::{Gateway, Watcher, plain},
     stage,
 };

@@ -164,7 +164,10 @@ async fn what_was_merged_away_answers_with_what_it_became() {
     for id in &ids {
         assert_eq!(get(api, id).await.unwrap(), last);
     }
-    assert_eq!(list(api, all()).await.unwrap().identities, [last.clone()]);
+    assert_eq!(
+        list(api, all()).await.unwrap().identities,
+        std::slice::from_ref(&last)
+    );
 
     // What is one already stays as it is, without an event.
     let mut watcher = api.watch().await;

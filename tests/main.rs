@@ -36,6 +36,7 @@ mod public_actions;
 mod randomness;
 mod requests;
 mod retention;
+mod secrets;
 mod sourcecred;
 mod stage;
 mod stand;

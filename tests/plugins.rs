@@ -381,7 +381,8 @@ async fn a_check_notes_a_problem_and_its_end() {
     let list = "/admin/users/list/active.json";
     let denied = answers(&forum.server, "GET", list, ResponseTemplate::new(403)).await;
     let bad = check(api, &made).await.unwrap();
-    assert!(!bad.problem.is_empty() && bad.problem_time.is_some());
+    assert!(bad.problem.ends_with("403 Forbidden"), "{}", bad.problem);
+    assert!(bad.problem_time.is_some());
     let told = change(watcher.next().await);
     assert_eq!(told, (ChangeKind::Updated, public(&bad)));
     assert_eq!(check(api, &made).await.unwrap(), bad, "no news, no change");

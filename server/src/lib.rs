@@ -273,15 +273,19 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 }
 
 fn no_database(config: &Config, error: &error::Error) -> StartError {
+    let mut why = error.to_string();
     let place = match &config.database_url {
-        // It may hold a password.
-        Some(_) => "--database-url (METAGOV_DATABASE_URL)".to_owned(),
+        Some(url) => {
+            // It may hold a password, and the driver repeats it.
+            why = why.replace(url, "the URL");
+            "--database-url (METAGOV_DATABASE_URL)".to_owned()
+        }
         None => format!(
             "--data-dir (METAGOV_DATA_DIR): {}",
             config.data_dir.display()
         ),
     };
-    StartError(format!("{place}: the database cannot be opened: {error}"))
+    StartError(format!("{place}: the database cannot be opened: {why}"))
 }
 
 fn broken(error: impl fmt::Display) -> StartError {

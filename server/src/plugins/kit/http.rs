@@ -340,12 +340,20 @@ impl Response {
         match self.status {
             status if status.is_success() => Ok(self),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(trouble(Trouble::Unauthorized(self.said())))
+                Err(trouble(Trouble::Unauthorized(self.why())))
             }
             status => Err(trouble(Trouble::Rejected {
                 status: status.as_u16(),
-                why: format!("{status}: {}", self.said()),
+                why: self.why(),
             })),
+        }
+    }
+
+    /// Its status, and what the platform said if it said anything.
+    fn why(&self) -> String {
+        match self.said().as_str() {
+            "" => self.status.to_string(),
+            said => format!("{}: {said}", self.status),
         }
     }
 
