@@ -243,7 +243,7 @@ pub enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(why) => write!(f, "the platform does not answer: {why}"),
+            Self::Unavailable(why) => write!(f, "the platform gives no usable answer: {why}"),
             Self::RateLimited(None) => write!(f, "the platform limits us; wait and call again"),
             Self::RateLimited(Some(wait)) => {
                 write!(

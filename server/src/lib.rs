@@ -258,10 +258,13 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
     };
     make_private(folder).map_err(|e| failed("cannot make", &e))?;
     let lock = File::create(folder.join("lock")).map_err(|e| failed("cannot write into", &e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(error) => Err(failed("another gateway uses", &error)),
-    }
+    lock.try_lock().map_err(|_| {
+        let folder = folder.display();
+        StartError(format!(
+            "--data-dir (METAGOV_DATA_DIR): another gateway uses {folder}; stop it, or choose another folder"
+        ))
+    })?;
+    Ok(Some(lock))
 }
 
 fn make_private(folder: &Path) -> std::io::Result<()> {
@@ -273,7 +276,7 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 }
 
 fn no_database(config: &Config, error: &error::Error) -> StartError {
-    let mut why = error.to_string();
+    let mut why = error.to_string().replacen("internal: ", "", 1);
     let place = match &config.database_url {
         Some(url) => {
             // It may hold a password, and the driver repeats it.

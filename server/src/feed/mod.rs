@@ -178,6 +178,7 @@ impl Feed {
             heartbeat,
             // The hello is due at once.
             silent_until: Instant::now(),
+            ends: false,
         };
         stream::unfold(Some(reader), async |reader| {
             let mut reader = reader?;
@@ -225,6 +226,10 @@ impl Feed {
         if let Some(entries) = self.tail.after(position, MAX_ROWS as usize) {
             return Ok(entries);
         }
+        self.table_rows(position).await
+    }
+
+    async fn table_rows(&self, position: i64) -> Result<Vec<Arc<Entry>>> {
         let rows = events::after(&self.store, position, MAX_ROWS).await?;
         let mut expected = position;
         for event in &rows {
@@ -248,6 +253,8 @@ struct Reader {
     position: i64,
     heartbeat: Duration,
     silent_until: Instant,
+    /// Whether the last batch before the end was read.
+    ends: bool,
 }
 
 impl Reader {
@@ -257,7 +264,7 @@ impl Reader {
         let mut scanned = 0;
         loop {
             if *closing.borrow() {
-                return Err(Error::Draining);
+                return self.farewell().await;
             }
             // Read what the head was before the table is read: what comes later is
             // the next round's.
@@ -278,9 +285,23 @@ impl Reader {
                 grown = head.wait_for(|head| *head > position) => {
                     grown.map_err(|_| Error::Draining)?;
                 }
-                _ = closing.wait_for(|closing| *closing) => return Err(Error::Draining),
+                _ = closing.wait_for(|closing| *closing) => {}
                 () = tokio::time::sleep_until(self.silent_until) => {}
             }
+        }
+    }
+
+    /// One last batch with what is committed, then the end.
+    async fn farewell(&mut self) -> Result<Batch> {
+        if self.ends {
+            return Err(Error::Draining);
+        }
+        self.ends = true;
+        let rows = self.feed.table_rows(self.position).await?;
+        let batch = self.batch(&rows);
+        match batch.events.is_empty() {
+            true => Err(Error::Draining),
+            false => Ok(batch),
         }
     }
 

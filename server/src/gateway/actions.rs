@@ -77,7 +77,8 @@ impl Gateway {
         ask: Option<Ask>,
     ) -> Result<Value> {
         let action = self.action(name)?;
-        let performed = self.step(installation, &action.perform, parameters).await;
+        let step = self.noted_step(installation, &action.perform, parameters);
+        let (performed, wrote) = step.await;
         let (value, signals) = match action.read_only {
             true => performed.map_err(steps::only_read)?,
             false => performed?,
@@ -85,9 +86,8 @@ impl Gateway {
         let answer = match (value, ask) {
             (Some(value), None) if signals.is_empty() => value,
             (value, ask) => {
-                let was_done = value.is_some() && !action.read_only;
                 let concluded = self.conclude(installation, (value, signals), ask).await;
-                concluded.map_err(|error| match was_done {
+                concluded.map_err(|error| match wrote && !action.read_only {
                     true => not_kept(installation, &error),
                     false => error,
                 })?

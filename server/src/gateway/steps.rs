@@ -41,11 +41,28 @@ impl Gateway {
         step: &Step<I, O>,
         input: I,
     ) -> Result<O> {
-        let plugin = self.plugin(&installation.plugin)?;
-        let call = self.call(plugin, installation).await?;
+        self.noted_step(installation, step, input).await.0
+    }
+
+    /// The same, and whether it may have changed the platform.
+    pub(super) async fn noted_step<I, O: Send + 'static>(
+        &self,
+        installation: &Installation,
+        step: &Step<I, O>,
+        input: I,
+    ) -> (Result<O>, bool) {
+        let called = async {
+            let plugin = self.plugin(&installation.plugin)?;
+            self.call(plugin, installation).await
+        };
+        let call = match called.await {
+            Ok(call) => call,
+            Err(error) => return (Err(error), false),
+        };
         let http = call.http.clone();
         let done = within(self.settings.step_timeout, &http, step(call, input)).await;
-        done.map_err(|error| error.of_plugin(&installation.plugin))
+        let done = done.map_err(|error| error.of_plugin(&installation.plugin));
+        (done, http.wrote())
     }
 
     /// Runs work in a task of its own: a caller who goes away does not stop it half done,

@@ -2,7 +2,8 @@
 //!
 //! One shape for all:
 //! `{"error": {"reason": "ERROR_REASON_…", "message": "…", "fields": [{"field", "why"}]}}`,
-//! with the reasons of the gRPC contract. `fields` is there only for faults of fields.
+//! with the reasons of the gRPC contract, and a few of this edge's own without that
+//! prefix, such as `METHOD_NOT_ALLOWED`. `fields` is there only for faults of fields.
 
 use axum::{
     Json,

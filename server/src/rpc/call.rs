@@ -76,8 +76,8 @@ where
                 response.headers_mut().insert(ID_HEADER, header);
             }
             let code = code(&response).unwrap_or(Code::Ok);
-            let millis = started.elapsed().as_secs_f64() * 1000.0;
-            tracing::info!(?code, millis, "answered");
+            let micros = started.elapsed().as_micros();
+            tracing::info!(?code, micros, "answered");
             Ok(response)
         };
         Box::pin(CALL_ID.scope(id, run).instrument(span))
