@@ -87,7 +87,15 @@ async fn deep_and_huge_structs_are_refused() {
     }
     let entry = |key: u32| raw::field(1, &raw::field(1, key.to_string().as_bytes()));
     let million: Vec<u8> = (0..1_000_000).flat_map(entry).collect();
-    try_everywhere(&gateway, &million, itself).await;
+    let methods = raw::methods();
+    let perform = methods
+        .iter()
+        .find(|m| m.name() == "PerformAction")
+        .unwrap();
+    let slots = perform.slots();
+    let slot = slots.iter().find(|slot| slot.path == "parameters").unwrap();
+    let request = [unknown(perform), slot.with(&million)].concat();
+    malformed(&gateway.api.channel, perform, "parameters", request).await;
     assert_eq!(gateway.api.log().await, []);
 }
 

@@ -306,7 +306,8 @@ async fn sigterm_drains_and_exits_with_0() {
     // It starts again on what it left, and an idle one ends just as well.
     let server = Binary::serve(folder.path(), &[]);
     assert_eq!(server.api().await.log().await.len(), 1);
-    assert_eq!(server.terminate(), Some(0));
+    let ended = tokio::task::spawn_blocking(move || server.terminate());
+    assert_eq!(ended.await.unwrap(), Some(0));
     let server = Binary::serve(folder.path(), &[]);
     assert_eq!(server.terminate(), Some(0));
 }
