@@ -195,7 +195,8 @@ fn post(cx: &Cx, path: &str) -> Result<Request> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Question {
-    /// What is asked.
+    /// What is asked. The gateway reads it, the plugin need not.
+    #[expect(dead_code)]
     title: Option<String>,
 }
 

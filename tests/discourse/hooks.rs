@@ -1,10 +1,10 @@
 //! Webhooks: what a forum reports becomes events, and nobody else can report.
 
-use metagov_proto::v1::{PlatformEvent, event::Payload};
+use metagov_proto::v1::{PlatformEvent, UpdateInstallationRequest, event::Payload};
 use serde_json::{Value, json};
 
 use super::forum::{Forum, POST_CREATED, SECRET, TOPIC_CREATED, Webhook, sign};
-use crate::harness::{Gateway, Watcher, plain};
+use crate::harness::{Gateway, Watcher, object, plain};
 
 /// The next event of a platform.
 pub(super) async fn platform(watcher: &mut Watcher) -> PlatformEvent {
@@ -118,6 +118,40 @@ async fn only_a_change_of_a_users_fields_is_an_event() {
             "old_user_fields": old});
         assert_eq!(plain(event.data), expected);
     }
+}
+
+#[tokio::test]
+async fn an_installation_that_moves_forgets_the_forum_it_left() {
+    let (gateway, old, address, mut watcher) = listening().await;
+    let new = Forum::start().await;
+    let update = |forum: &Forum, direction: &str| {
+        let user = json!({"id": 7, "username": "ada", "user_fields": {"1": direction}});
+        Webhook::of(forum, "user_updated", &json!({ "user": user }).to_string())
+    };
+    assert_eq!(update(&old, "north").send(&address).await.0, 200);
+    let told = platform(&mut watcher).await;
+    let request = UpdateInstallationRequest {
+        installation_id: told.installation_id,
+        config_patch: object(json!({ "server_url": new.url() })),
+        etag: String::new(),
+    };
+    let moved = gateway.api.plugins().update_installation(request).await;
+    assert_eq!(
+        moved
+            .unwrap()
+            .into_inner()
+            .installation
+            .unwrap()
+            .platform_id,
+        new.url()
+    );
+    assert_eq!(update(&new, "south").send(&address).await.0, 200);
+    let told = plain(platform(&mut watcher).await.data);
+    assert_eq!(
+        told["old_user_fields"],
+        Value::Null,
+        "not those of the other forum's user"
+    );
 }
 
 #[tokio::test]

@@ -203,6 +203,7 @@ impl Gateway {
                     check_idle(tx, &new).await?;
                     check_unique(tx, &new).await?;
                     // Another community on the platform: what is known is of the old.
+                    installations::clear_state(tx, new.id).await?;
                     set_state(tx, &new, &installed).await?;
                     signals::apply(&gateway, tx, &new, &installed.signals).await?;
                 }

@@ -94,13 +94,19 @@ pub async fn update(tx: &Tx, installation: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// Removes an installation with its state.
-pub async fn delete(tx: &Tx, id: InstallationId) -> Result<()> {
+/// Removes the state of an installation.
+pub async fn clear_state(tx: &Tx, id: InstallationId) -> Result<()> {
     state::Entity::delete_many()
         .filter(state::Column::InstallationId.eq(id.0))
         .exec(tx.rows())
         .await
         .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes an installation with its state.
+pub async fn delete(tx: &Tx, id: InstallationId) -> Result<()> {
+    clear_state(tx, id).await?;
     installation::Entity::delete_by_id(id.0)
         .exec(tx.rows())
         .await
