@@ -113,10 +113,10 @@ async fn read_on(store: Store, ring: Arc<RwLock<Ring>>, raise: watch::Sender<i64
 async fn next_page(store: &Store, ring: &RwLock<Ring>, position: i64) -> Result<i64> {
     let mut page = events::after(store, position, PAGE).await?;
     // A change is read whole, unless it alone is larger than a page.
-    if page.len() as u64 == PAGE {
-        if let Some(last) = page.iter().rposition(|event| event.ends) {
-            page.truncate(last + 1);
-        }
+    if page.len() as u64 == PAGE
+        && let Some(last) = page.iter().rposition(|event| event.ends)
+    {
+        page.truncate(last + 1);
     }
     let Some((first, last)) = page.first().zip(page.last()) else {
         return Ok(position);
