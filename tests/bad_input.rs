@@ -112,7 +112,7 @@ impl Patient {
         }
     }
 
-    async fn is_unharmed(self) {
+    async fn ends_unharmed(self) {
         let get = GetCommunityRequest {
             community_id: "here".into(),
         };
@@ -161,7 +161,7 @@ async fn ids_that_are_wrong_are_named() {
             }
         }
     }
-    patient.is_unharmed().await;
+    patient.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn ids_that_are_unknown_are_not_found() {
             method.path
         );
     }
-    patient.is_unharmed().await;
+    patient.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn an_empty_request_says_what_is_missing() {
             method.path
         );
     }
-    patient.is_unharmed().await;
+    patient.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn any_text_in_any_field_is_survived() {
             }
         }
     }
-    patient.is_unharmed().await;
+    patient.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn request_ids_are_visible_ascii() {
             }
         }
     }
-    patient.is_unharmed().await;
+    patient.ends_unharmed().await;
 }
 
 #[tokio::test]

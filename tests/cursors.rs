@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use metagov_proto::v1::{CreateIdentityRequest, Event, WatchEventsRequest};
 use tokio::sync::watch;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::{
     events::{after, earliest, read_on},

@@ -14,8 +14,6 @@ pub(crate) struct Binary {
     child: Child,
     /// Where gRPC is served.
     pub(crate) endpoint: String,
-    /// Where webhooks and public actions are.
-    pub(crate) public: String,
     /// Lines of the log from here on.
     pub(crate) log: mpsc::Receiver<String>,
 }
@@ -74,11 +72,10 @@ impl Binary {
                 found.and_then(|a| a.as_str()).expect("an address")
             )
         };
-        let (endpoint, public) = (address("api"), address("public"));
+        let endpoint = address("api");
         Self {
             child,
             endpoint,
-            public,
             log,
         }
     }
