@@ -7,13 +7,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Action, BallotSteps, Ballots, Call, Cancel, Cast, Close, Context, Error, Folded, Hook,
-    Installed, Object, Plugin, Process, ProcessSteps, Received, Result, Routed, Schema, Signal,
-    Start, View,
-    erased::{BoxFuture, Step, parse},
+    Action, Ballots, Cancel, Close, Context, Folded, Hook, Installed, Object, Plugin, Process,
+    ProcessSteps, Received, Result, Routed, Schema, Signal,
+    erased::{Call, Step, act, ballot_steps, parse, process_steps, run, to_json},
 };
 use crate::model::{
-    ActionDescriptor, AuthKind, Ballot, CloseTimeSupport, EventDescriptor, PluginDescriptor,
+    ActionDescriptor, AuthKind, CloseTimeSupport, EventDescriptor, PluginDescriptor,
     ProcessDescriptor,
 };
 
@@ -456,147 +455,4 @@ where
         self.last().1.ballots = Some(ballot_steps(&process));
         self
     }
-}
-
-fn run<C, O, R, F>(f: F) -> Step<(), R>
-where
-    C: DeserializeOwned + Send + Sync + 'static,
-    O: DeserializeOwned + Send + Sync + 'static,
-    R: Send + 'static,
-    F: for<'a> Run<'a, Context<C, O>, R>,
-{
-    let f = Arc::new(f);
-    Arc::new(move |call: Call, ()| {
-        let f = f.clone();
-        let step: BoxFuture<Result<R>> = Box::pin(async move { f.run(&call.context()?).await });
-        step
-    })
-}
-
-fn act<C, O, I, R, F>(f: F, field: &'static str) -> Step<Value, R>
-where
-    C: DeserializeOwned + Send + Sync + 'static,
-    O: DeserializeOwned + Send + Sync + 'static,
-    I: DeserializeOwned + Send + 'static,
-    R: Send + 'static,
-    F: for<'a> Act<'a, Context<C, O>, I, R>,
-{
-    let f = Arc::new(f);
-    Arc::new(move |call: Call, input| {
-        let f = f.clone();
-        Box::pin(async move { f.act(&call.context()?, parse(input, field)?).await })
-    })
-}
-
-fn process_steps<C, O, P>(process: &Arc<P>, parameters: Schema, outcome: Schema) -> ProcessSteps
-where
-    C: DeserializeOwned + Send + Sync + 'static,
-    O: DeserializeOwned + Send + Sync + 'static,
-    P: Process<Context = Context<C, O>>,
-{
-    let (starts, refreshes, views) = (process.clone(), process.clone(), process.clone());
-    ProcessSteps {
-        parameters,
-        outcome,
-        polled: false,
-        start: Arc::new(move |call, start: Start<Value>| {
-            let process = starts.clone();
-            Box::pin(async move {
-                let cx = call.context()?;
-                let Start {
-                    process_id,
-                    input,
-                    close_time,
-                } = start;
-                let input = parse(input, "parameters")?;
-                let started = process
-                    .start(
-                        &cx,
-                        Start {
-                            process_id,
-                            input,
-                            close_time,
-                        },
-                    )
-                    .await?;
-                started.erased()
-            })
-        }),
-        refresh: Arc::new(move |call, state| {
-            let process = refreshes.clone();
-            Box::pin(async move {
-                let cx = call.context()?;
-                let progress = process.refresh(&cx, parse(state, "state")?).await?;
-                progress.try_map(|state| to_json(&state))
-            })
-        }),
-        view: Arc::new(move |state| {
-            let view = views.view(&parse(state, "state")?);
-            let outcome = view.outcome.as_ref().map(to_json).transpose()?;
-            let outcome = outcome.and_then(|o| o.as_object().cloned());
-            let tally = view.tally;
-            Ok(View { outcome, tally })
-        }),
-        close: None,
-        cancel: None,
-        ballots: None,
-    }
-}
-
-fn ballot_steps<C, O, P>(process: &Arc<P>) -> BallotSteps
-where
-    C: DeserializeOwned + Send + Sync + 'static,
-    O: DeserializeOwned + Send + Sync + 'static,
-    P: Ballots<Context = Context<C, O>>,
-{
-    let (applies, counts) = (process.clone(), process.clone());
-    let (chooses, shows) = (process.clone(), process.clone());
-    BallotSteps {
-        apply: Arc::new(move |(input, state, cast)| {
-            let cast = Cast {
-                ballot: typed(cast.ballot)?,
-                previous: cast.previous.map(typed).transpose()?,
-                answer_to: cast.answer_to,
-            };
-            let input = parse(input, "parameters")?;
-            applies.apply(&input, parse(state, "state")?, cast).erased()
-        }),
-        count: Arc::new(move |(input, state, ballots)| {
-            let ballots: Vec<_> = ballots.into_iter().map(typed).collect::<Result<_>>()?;
-            let input = parse(input, "parameters")?;
-            to_json(&counts.count(&input, parse(state, "state")?, &ballots))
-        }),
-        chosen: Arc::new(move |(input, ballots)| {
-            let input = parse(input, "parameters")?;
-            let each = ballots
-                .into_iter()
-                .map(|ballot| Ok(chooses.chosen(&input, &typed(ballot)?)));
-            each.collect()
-        }),
-        show: Arc::new(move |call, state| {
-            let process = shows.clone();
-            Box::pin(async move {
-                let cx = call.context()?;
-                process.show(&cx, parse(state, "state")?).await
-            })
-        }),
-    }
-}
-
-fn typed<C: DeserializeOwned>(ballot: Ballot) -> Result<Ballot<C>> {
-    let Ballot {
-        voter,
-        subject,
-        choices,
-    } = ballot;
-    let choices = parse(choices, "parameters/choices")?;
-    Ok(Ballot {
-        voter,
-        subject,
-        choices,
-    })
-}
-
-fn to_json(value: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(value).map_err(|e| Error::internal(format!("no JSON: {e}")))
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Ballot, Error, ProcessId, Result, Signal, Tally, Time};
+use super::{Ballot, Error, ProcessId, Result, Signal, Tally, Time, erased::to_json};
 
 /// A decision that people take over minutes to weeks.
 ///
@@ -164,7 +164,7 @@ impl<S: Serialize> Started<S> {
             progress,
             signals,
         } = self;
-        let progress = progress.try_map(to_json)?;
+        let progress = progress.try_map(|state| to_json(&state))?;
         Ok(Started {
             key,
             url,
@@ -249,14 +249,10 @@ impl<S: Serialize> Applied<S> {
     pub(super) fn erased(self) -> Result<Applied<Value>> {
         Ok(match self {
             Self::Counted { state, reply, call } => {
-                let state = to_json(state)?;
+                let state = to_json(&state)?;
                 Applied::Counted { state, reply, call }
             }
             Self::Refused { error, reply, call } => Applied::Refused { error, reply, call },
         })
     }
-}
-
-fn to_json(state: impl Serialize) -> Result<Value> {
-    serde_json::to_value(state).map_err(|e| Error::internal(format!("no JSON of a state: {e}")))
 }
