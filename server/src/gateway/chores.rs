@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Result, Trouble},
     model::{DeliveryId, FailReason, Installation, InstallationId, ProcessId, ProcessState, Time},
     store::{
+        ALL,
         deliveries::{self, Fetch},
         events, installations,
         processes::{self, Clock},
@@ -247,12 +248,8 @@ impl Gateway {
                 Err(error) => result = Err(error),
             }
         }
-        let open = processes::Wanted {
-            installation_id: Some(installation.id),
-            states: vec![ProcessState::Open],
-            ..processes::Wanted::default()
-        };
-        for process in processes::list(&self.store, &open, u64::from(u32::MAX)).await? {
+        let open = processes::Wanted::of(installation.id, &[ProcessState::Open]);
+        for process in processes::list(&self.store, &open, ALL).await? {
             if !self.process_steps(&process.process_type)?.polled {
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result, Thing},
     model::{Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Time},
     store::{
-        Tx, communities, deliveries, events, identities, installations, processes,
+        ALL, Tx, communities, deliveries, events, identities, installations, processes,
         requests as request_rows,
     },
 };
@@ -118,11 +118,8 @@ impl Gateway {
     }
 
     async fn installations_of(&self, id: &CommunityId) -> Result<Vec<Installation>> {
-        let wanted = installations::Wanted {
-            community_id: Some(id.clone()),
-            ..installations::Wanted::default()
-        };
-        installations::list(&self.store, &wanted, u64::from(u32::MAX)).await
+        let wanted = installations::Wanted::of(id);
+        installations::list(&self.store, &wanted, ALL).await
     }
 }
 
@@ -142,11 +139,8 @@ async fn create(tx: &Tx, id: &CommunityId, display_name: &str) -> Result<Communi
 async fn delete(tx: &Tx, id: &CommunityId, etag: &str) -> Result<()> {
     let community = communities::find(tx, id).await?;
     check_etag(etag, &community.etag)?;
-    let all = installations::Wanted {
-        community_id: Some(id.clone()),
-        ..installations::Wanted::default()
-    };
-    for installation in installations::list(tx, &all, u64::from(u32::MAX)).await? {
+    let all = installations::Wanted::of(id);
+    for installation in installations::list(tx, &all, ALL).await? {
         deliveries::delete_all(tx, installation.id).await?;
         installations::delete(tx, installation.id).await?;
     }

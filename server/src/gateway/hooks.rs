@@ -14,7 +14,7 @@ use crate::{
         InstallationId, Time,
     },
     plugins::kit::{Received, Repeat, Routed},
-    store::{communities, deliveries, installations},
+    store::{ALL, communities, deliveries, installations},
 };
 
 impl Gateway {
@@ -33,11 +33,10 @@ impl Gateway {
             return Err(unknown());
         }
         let wanted = installations::Wanted {
-            community_id: Some(community_id.clone()),
             plugin: Some(plugin.to_owned()),
-            ..installations::Wanted::default()
+            ..installations::Wanted::of(community_id)
         };
-        let mut found = installations::list(&self.store, &wanted, 100).await?;
+        let mut found = installations::list(&self.store, &wanted, ALL).await?;
         if let Some(slug) = slug {
             found.retain(|installation| knows_slug(installation, slug));
         }
@@ -52,12 +51,7 @@ impl Gateway {
         let unknown = || Error::NotFound(Thing::Webhook);
         let known = self.plugin(plugin).map_err(|_| unknown())?;
         let route = known.route.as_ref().ok_or_else(unknown)?;
-        let operator = self
-            .settings
-            .operator
-            .get(plugin)
-            .cloned()
-            .unwrap_or_default();
+        let operator = self.settings.of_plugin(plugin);
         let platform_id = match route((operator, hook.clone()))? {
             Routed::Reply(reply) => return Ok(reply),
             Routed::Nothing => return Ok(HookReply::ok()),
@@ -69,7 +63,7 @@ impl Gateway {
             ..installations::Wanted::default()
         };
         let mut reply = HookReply::ok();
-        for installation in installations::list(&self.store, &wanted, 1000).await? {
+        for installation in installations::list(&self.store, &wanted, ALL).await? {
             let received = self.read_hook(&installation, hook.clone()).await?;
             let said = self.take(&installation, &hook, received).await?;
             if !said.body.is_empty() {
@@ -189,11 +183,8 @@ impl Gateway {
         limit: u64,
     ) -> Result<Vec<Delivery>> {
         communities::find(&self.store, &community_id).await?;
-        let all = installations::Wanted {
-            community_id: Some(community_id),
-            ..installations::Wanted::default()
-        };
-        let owned = installations::list(&self.store, &all, u64::from(u32::MAX)).await?;
+        let all = installations::Wanted::of(&community_id);
+        let owned = installations::list(&self.store, &all, ALL).await?;
         wanted.installation_ids = owned.iter().map(|installation| installation.id).collect();
         if let Some(id) = installation_id {
             if !wanted.installation_ids.contains(&id) {

@@ -68,6 +68,13 @@ pub struct Settings {
     pub operator: BTreeMap<String, Object>,
 }
 
+impl Settings {
+    /// The operator's settings for one plugin; none is the empty object.
+    fn of_plugin(&self, name: &str) -> Object {
+        self.operator.get(name).cloned().unwrap_or_default()
+    }
+}
+
 /// The gateway: everything that can be asked of it.
 pub struct Gateway {
     store: Store,
@@ -163,7 +170,7 @@ impl Gateway {
 /// Why nobody can enable a plugin here, if its operator settings do not fit.
 fn missing_settings(plugin: &Plugin, settings: &Settings) -> String {
     let name = &plugin.descriptor.name;
-    let given = settings.operator.get(name).cloned().unwrap_or_default();
+    let given = settings.of_plugin(name);
     match plugin
         .operator
         .check(&given.into(), name, "operator settings")

@@ -19,7 +19,7 @@ use crate::{
         RequestKey, Secrets, Time,
     },
     plugins::kit::{Installed, Plugin},
-    store::{Tx, communities, deliveries, installations, processes},
+    store::{ALL, Tx, communities, deliveries, installations, processes},
 };
 
 /// A plugin that is to be enabled.
@@ -339,9 +339,8 @@ impl Gateway {
             };
         }
         let all = installations::Wanted {
-            community_id: Some(community_id.clone()),
             plugin: Some(plugin.to_owned()),
-            ..installations::Wanted::default()
+            ..installations::Wanted::of(community_id)
         };
         let mut found = installations::list(&self.store, &all, 100).await?;
         match (found.pop(), found.is_empty()) {
@@ -364,12 +363,11 @@ impl Gateway {
         installation: &Installation,
         until: Instant,
     ) -> Result<()> {
-        let open = processes::Wanted {
-            installation_id: Some(installation.id),
-            states: vec![ProcessState::Starting, ProcessState::Open],
-            ..processes::Wanted::default()
-        };
-        for process in processes::list(&self.store, &open, u64::from(u32::MAX)).await? {
+        let open = processes::Wanted::of(
+            installation.id,
+            &[ProcessState::Starting, ProcessState::Open],
+        );
+        for process in processes::list(&self.store, &open, ALL).await? {
             let ending = Ending {
                 reason: format!("the plugin {} was disabled", installation.plugin),
                 until,
@@ -442,11 +440,10 @@ async fn check_unique(tx: &Tx, new: &Installation) -> Result<()> {
 }
 
 async fn check_idle(tx: &Tx, installation: &Installation) -> Result<()> {
-    let open = processes::Wanted {
-        installation_id: Some(installation.id),
-        states: vec![ProcessState::Starting, ProcessState::Open],
-        ..processes::Wanted::default()
-    };
+    let open = processes::Wanted::of(
+        installation.id,
+        &[ProcessState::Starting, ProcessState::Open],
+    );
     match processes::list(tx, &open, 1).await?.is_empty() {
         true => Ok(()),
         false => Err(Error::Busy(installation.id)),

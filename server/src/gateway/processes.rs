@@ -21,7 +21,7 @@ use crate::{
         ProcessDescriptor, ProcessError, ProcessId, ProcessState, RequestKey, Time,
     },
     plugins::kit::{ProcessSteps, Progress, Start, Started},
-    store::{Tx, communities, deliveries, processes},
+    store::{Tx, communities, deliveries, installations, processes},
 };
 
 pub use processes::Wanted as ProcessFilter;
@@ -181,7 +181,7 @@ impl Gateway {
             .write(async move |tx| {
                 // The community may be gone by now, with the installation.
                 communities::find(tx, &recorded.community_id).await?;
-                crate::store::installations::find(tx, recorded.installation_id).await?;
+                installations::find(tx, recorded.installation_id).await?;
                 processes::insert(tx, &recorded, tx.now.after(lease)).await
             })
             .await?;

@@ -91,11 +91,7 @@ pub(super) async fn must_wait(
         {
             continue;
         }
-        let starting = processes::Wanted {
-            installation_id: Some(installation.id),
-            states: vec![ProcessState::Starting],
-            ..processes::Wanted::default()
-        };
+        let starting = processes::Wanted::of(installation.id, &[ProcessState::Starting]);
         return Ok(!processes::list(at, &starting, 1).await?.is_empty());
     }
     Ok(false)

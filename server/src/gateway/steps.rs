@@ -17,12 +17,7 @@ impl Gateway {
         let name = &plugin.descriptor.name;
         Ok(Call {
             config: installation.whole_config(),
-            operator: self
-                .settings
-                .operator
-                .get(name)
-                .cloned()
-                .unwrap_or_default(),
+            operator: self.settings.of_plugin(name),
             http: self.http.for_step(),
             place: Place {
                 installation_id: installation.id,

@@ -34,12 +34,7 @@ pub(super) async fn of_community(
     body: Body,
 ) -> Result<Response, Failure> {
     let hook = hook(&public, query, headers, body).await?;
-    let community = known(&community)?;
-    let reply = public
-        .gateway
-        .receive(&community, &plugin, None, hook)
-        .await?;
-    Ok(answer(reply))
+    receive(&public, (&community, &plugin, None), hook).await
 }
 
 /// `/api/hooks/<community>/<plugin>/<slug>`: the address of one installation.
@@ -51,12 +46,17 @@ pub(super) async fn of_installation(
     body: Body,
 ) -> Result<Response, Failure> {
     let hook = hook(&public, query, headers, body).await?;
-    let community = known(&community)?;
-    let reply = public
-        .gateway
-        .receive(&community, &plugin, Some(&slug), hook)
-        .await?;
-    Ok(answer(reply))
+    receive(&public, (&community, &plugin, Some(&slug)), hook).await
+}
+
+async fn receive(
+    public: &Public,
+    (community, plugin, slug): (&str, &str, Option<&str>),
+    hook: Hook,
+) -> Result<Response, Failure> {
+    let community = known(community)?;
+    let received = public.gateway.receive(&community, plugin, slug, hook);
+    Ok(answer(received.await?))
 }
 
 async fn hook(

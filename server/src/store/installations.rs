@@ -50,6 +50,16 @@ pub struct Wanted {
     pub after: Option<InstallationId>,
 }
 
+impl Wanted {
+    /// Those of one community.
+    pub fn of(community_id: &CommunityId) -> Self {
+        Self {
+            community_id: Some(community_id.clone()),
+            ..Self::default()
+        }
+    }
+}
+
 /// Up to `limit` installations, oldest first.
 pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Installation>> {
     let mut query = installation::Entity::find()

@@ -35,6 +35,9 @@ use writer::Writer;
 
 use crate::error::{Error, Result};
 
+/// A limit for lists that are wanted whole.
+pub const ALL: u64 = u32::MAX as u64;
+
 /// The database.
 #[derive(Clone)]
 pub struct Store {

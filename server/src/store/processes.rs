@@ -66,6 +66,17 @@ pub struct Wanted {
     pub before: Option<ProcessId>,
 }
 
+impl Wanted {
+    /// Those of one installation, in any of these states.
+    pub fn of(installation: InstallationId, states: &[ProcessState]) -> Self {
+        Self {
+            installation_id: Some(installation),
+            states: states.to_vec(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Up to `limit` processes, newest first.
 pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Process>> {
     let mut query = process::Entity::find()
