@@ -6,7 +6,7 @@ use metagov_proto::v1::{
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::hall::{Hall, instead, says, slow};
+use super::hall::{Hall, config, instead, says, slow};
 use crate::harness::{fault, plain};
 
 fn spoke(text: &str) -> Value {
@@ -37,6 +37,21 @@ async fn an_unsigned_hook_comes_by_its_secret_address_only() {
     let event = hall.platform_event().await;
     assert_eq!(plain(event.data), json!({"text": "Order!"}));
     assert_eq!(event.initiator.unwrap().user_id, "ada");
+}
+
+#[tokio::test]
+async fn a_hook_finds_its_installation_among_more_than_a_hundred() {
+    let mut hall = Hall::open().await;
+    for n in 0..100 {
+        let config = config(&hall.server, &format!("hall-{n}"));
+        let last = hall.gateway.api.enable("commons", "townhall", config).await;
+        hall.installation = last;
+    }
+    // Not what the set-ups of the others told.
+    hall.watcher = hall.gateway.api.watch().await;
+    assert_eq!(hall.hears(spoke("Here!")).await, json!({"heard": true}));
+    let event = hall.platform_event().await;
+    assert_eq!(event.installation_id, hall.installation.installation_id);
 }
 
 #[tokio::test]
