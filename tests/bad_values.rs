@@ -70,7 +70,8 @@ async fn try_everywhere(gateway: &Gateway, value: &[u8], field: impl Fn(&str) ->
 
 #[tokio::test]
 async fn deep_and_huge_structs_are_refused() {
-    let gateway = Gateway::start_with(|config| config.max_request_size = 64 << 20, vec![]).await;
+    let gateway =
+        Gateway::start_with(|config| config.limits.max_request_size = 64 << 20, vec![]).await;
     let itself = |path: &str| path.to_owned();
     let nowhere = |_: &str| String::new();
     // Deeper than any decoder goes, so that no field can be named.

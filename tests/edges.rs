@@ -196,7 +196,7 @@ async fn a_message_over_the_limit_is_named_with_the_limit() {
 
 #[tokio::test]
 async fn the_operator_sets_the_limit_of_a_message() {
-    let gateway = Gateway::start_with(|config| config.max_request_size = 1024, vec![]).await;
+    let gateway = Gateway::start_with(|config| config.limits.max_request_size = 1024, vec![]).await;
     let mut communities = gateway.api.communities();
     let refused = fault(communities.create_community(large(1024)).await);
     assert!(refused.is(Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));

@@ -70,7 +70,7 @@ struct Scene {
 
 async fn scene() -> Scene {
     let forum = Forum::start().await;
-    let set = |config: &mut metagov::config::Config| config.max_hook_size = 4096;
+    let set = |config: &mut metagov::config::Config| config.limits.max_hook_size = 4096;
     let gateway = Gateway::start_with(set, vec![stage::plugin()]).await;
     gateway.api.community("co-op").await;
     let discourse = gateway.api.enable("co-op", "discourse", forum.config());

@@ -151,7 +151,7 @@ async fn limited(short: Short) -> Gateway {
     let limit = Duration::from_millis(500);
     let set = |config: &mut Config| match short {
         Short::None => {}
-        Short::Call => config.call_timeout = limit,
+        Short::Call => config.outgoing.call_timeout = limit,
         Short::Step => config.step_timeout = limit,
     };
     Gateway::start_with(set, vec![]).await

@@ -252,7 +252,7 @@ async fn polling_goes_on_after_a_restart() {
 async fn a_failing_installation_delays_no_other() {
     let set = |config: &mut metagov::config::Config| {
         config.poll_interval = OFTEN;
-        config.call_timeout = Duration::from_secs(600);
+        config.outgoing.call_timeout = Duration::from_secs(600);
         config.step_timeout = Duration::from_secs(600);
     };
     let gateway = Gateway::start_with(set, vec![stand::plugin()]).await;
@@ -280,7 +280,7 @@ async fn a_failing_installation_delays_no_other() {
 async fn a_platform_that_hangs_is_asked_again_later() {
     let set = |config: &mut metagov::config::Config| {
         config.poll_interval = OFTEN;
-        config.call_timeout = Duration::from_millis(500);
+        config.outgoing.call_timeout = Duration::from_millis(500);
     };
     let gateway = Gateway::start_with(set, vec![stand::plugin()]).await;
     let (api, stand) = (&gateway.api, Stand::open().await);

@@ -5,6 +5,7 @@
 //! tables. Times are microseconds since 1970 in UTC, JSON is text, ids are UUIDv7.
 
 mod m0001_tables;
+mod m0002_access;
 
 use sea_orm_migration::{MigrationTrait, async_trait};
 pub use sea_orm_migration::{MigratorTrait, sea_orm::DbErr};
@@ -15,6 +16,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_tables::Migration)]
+        vec![
+            Box::new(m0001_tables::Migration),
+            Box::new(m0002_access::Migration),
+        ]
     }
 }

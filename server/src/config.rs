@@ -3,9 +3,12 @@
 //! Every flag `--a-b` is also the variable `METAGOV_A_B`; a flag wins over a variable,
 //! and an empty variable counts as unset. That rule stands in `config/settings.rs`, how
 //! values are written in `config/values.rs`, and how a plugin's operator settings
-//! become flags in `config/operator.rs`. Nothing reads this but `lib.rs` and `main.rs`.
+//! become flags in `config/operator.rs`. Large groups are structs of their own. Nothing reads this but `lib.rs` and `main.rs`.
 
+mod access;
+mod limits;
 mod operator;
+mod outgoing;
 mod settings;
 mod values;
 
@@ -16,7 +19,10 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use serde_json::{Map, Value};
 use url::Url;
 
+pub use access::Access;
+pub use limits::Limits;
 pub use operator::Operator;
+pub use outgoing::Outgoing;
 pub use settings::{Unknown, explain, unknown_variables, with_variables};
 
 const MS_100: Duration = Duration::from_millis(100);
@@ -30,7 +36,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Config {
     /// Where gRPC and grpc-web are served. Default 127.0.0.1:50051.
     ///
-    /// Whoever reaches this address may govern every community: keep it private.
+    /// Callers need a token. An address that is not loopback needs `--tls-cert`, too.
     #[arg(long, value_name = "ADDRESS", value_parser = values::address, default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
 
@@ -66,10 +72,6 @@ pub struct Config {
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',', value_parser = values::origin)]
     pub cors_origins: Vec<String>,
 
-    /// The longest that one request to a platform may take. Default 15s. 100ms to 10m.
-    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, 10 * MINUTE), default_value = "15s")]
-    pub call_timeout: Duration,
-
     /// The longest that one step of a plugin may take. Default 60s. 100ms to 1h.
     ///
     /// A step, such as performing an action, is one or more requests to a platform.
@@ -80,14 +82,6 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, Duration::ZERO, HOUR), default_value = "10s")]
     pub drain_timeout: Duration,
 
-    /// The largest message of a gRPC call. Default 1MiB. 1KiB to 1GiB.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
-    pub max_request_size: usize,
-
-    /// The largest body of a webhook or of a public action. Default 1MiB. 1KiB to 1GiB.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
-    pub max_hook_size: usize,
-
     /// What is logged. Default info.
     ///
     /// A level (error, warn, info, debug, trace), or a list such as `info,metagov=debug`.
@@ -97,6 +91,18 @@ pub struct Config {
     /// How it is logged, on stderr. Default auto.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub access: Access,
+
+    /// What requests to platforms may do.
+    #[command(flatten)]
+    pub outgoing: Outgoing,
+
+    /// How much is taken.
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// The operator's settings for each plugin, by its name: the properties of the
     /// plugin's operator schema that were given. See [`Operator`]. Default none.
@@ -187,7 +193,7 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(config.event_retention, 30 * DAY);
-        assert_eq!(config.max_request_size, 1 << 20);
+        assert_eq!(config.limits.max_request_size, 1 << 20);
         assert_eq!(config.cors_origins, Vec::<String>::new());
     }
 

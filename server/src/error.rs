@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CommunityId, DeliveryId, IdentityId, InstallationId, ProcessId, ProcessState, Time,
+    CommunityId, DeliveryId, IdentityId, InstallationId, ProcessId, ProcessState, Time, TokenId,
 };
 
 /// What everything in the gateway answers with.
@@ -136,6 +136,29 @@ pub enum Error {
     /// A webhook whose signature does not hold.
     #[error("the signature does not hold: {0}")]
     Unsigned(String),
+    /// No token, or one that is not valid. Nobody is told which.
+    #[error(
+        "no valid token: send one as \"authorization: Bearer <token>\"; the first start of the gateway says where one is"
+    )]
+    TokenInvalid,
+    /// The token's role is too small.
+    #[error("the token's role is too small; this needs {needs}")]
+    RoleTooSmall {
+        /// Such as `driver`.
+        needs: String,
+    },
+    /// The address is not one the operator allows. Nothing more is said.
+    #[error("address not allowed")]
+    AddressNotAllowed {
+        /// The plugin's name.
+        plugin: String,
+    },
+    /// The redirect address is not one of the operator's.
+    #[error("redirect_uri is not one that the operator allows with --redirect-uris")]
+    RedirectNotAllowed,
+    /// Too many at once.
+    #[error("too many requests; wait and call again")]
+    RateLimited(Duration),
     /// This server is shutting down.
     #[error("this server is shutting down; call again")]
     Draining,
@@ -192,6 +215,8 @@ pub enum Thing {
     Identity(IdentityId),
     /// A delivery.
     Delivery(DeliveryId),
+    /// A token.
+    Token(TokenId),
     /// A webhook; what was wrong with the address is not said.
     Webhook,
 }
@@ -217,6 +242,7 @@ impl fmt::Display for Thing {
             Self::Process(id) => write!(f, "the process {id}"),
             Self::Identity(id) => write!(f, "the identity {id}"),
             Self::Delivery(id) => write!(f, "the delivery {id}"),
+            Self::Token(id) => write!(f, "the token {id}"),
             Self::Webhook => write!(f, "the webhook"),
         }
     }
@@ -282,6 +308,7 @@ impl Error {
             | Self::OutcomeUnknown { plugin, .. }
             | Self::Platform { plugin, .. }
             | Self::Refused { plugin, .. }
+            | Self::AddressNotAllowed { plugin }
                 if plugin.is_empty() =>
             {
                 name.clone_into(plugin);

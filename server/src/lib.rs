@@ -103,7 +103,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         event_retention: config.event_retention,
         operator: config.operator.clone(),
     };
-    let http = Http::new(config.call_timeout).map_err(broken)?;
+    let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
     let gateway = Gateway::new(store, feed, plugins, settings, http);
     let chores = tokio::spawn(gateway.clone().do_chores(closed.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -190,7 +190,7 @@ fn serve_api(
 ) -> Result<JoinHandle<()>, StartError> {
     let origins = config.cors_origins.iter().map(|origin| origin.parse());
     let settings = rpc::Settings {
-        max_request_size: config.max_request_size,
+        max_request_size: config.limits.max_request_size,
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
     };
     let routes = rpc::routes(gateway, health, &settings).map_err(broken)?;
@@ -211,7 +211,7 @@ fn serve_public(
     gateway: Arc<Gateway>,
     closing: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let routes = http::routes(gateway, config.max_hook_size);
+    let routes = http::routes(gateway, config.limits.max_hook_size);
     let server = axum::serve(listener, routes).with_graceful_shutdown(closed(closing));
     tokio::spawn(async move {
         if let Err(error) = server.await {

@@ -1,8 +1,12 @@
 //! How values are written. Each function says in one clause what is wrong with a text;
 //! whoever calls puts the name of the setting before it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -94,6 +98,58 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
             "{text:?} is no web origin, such as https://dashboard.example.org"
         )),
     }
+}
+
+/// A name or an address of a host, without a port, in lower case.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    match url::Host::parse(text) {
+        Ok(url::Host::Domain(name)) => Ok(name),
+        _ => Err(format!(
+            "{text:?} is no name of a host, such as gateway.example.org"
+        )),
+    }
+}
+
+/// Where people may be sent: https, or http on a loopback address, without a fragment.
+pub(super) fn redirect(text: &str) -> Result<String, String> {
+    let local = |url: &Url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let good = |url: &Url| {
+        (url.scheme() == "https" || url.scheme() == "http" && local(url))
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    };
+    match Url::parse(text) {
+        Ok(url) if good(&url) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is no address such as https://dashboard.example.org/done"
+        )),
+    }
+}
+
+/// A range of addresses.
+pub(super) fn range(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    let range = text.parse().or_else(|_| one());
+    range.map_err(|_| format!("{text:?} is no range of addresses, such as 10.20.0.0/16"))
+}
+
+/// The size of a head: a smaller one than 8KiB would refuse honest requests.
+pub(super) fn head_size(text: &str) -> Result<usize, String> {
+    let inside = |size: &usize| (8 << 10..=1 << 20).contains(size);
+    let size = size(text)?;
+    Some(size)
+        .filter(inside)
+        .ok_or_else(|| format!("{text:?} is not between 8KiB and 1MiB"))
 }
 
 /// A filter of the log.

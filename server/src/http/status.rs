@@ -103,6 +103,7 @@ fn retry_after(failure: &Failure) -> Option<HeaderValue> {
     let seconds = match failure {
         Failure::Error(Error::Draining | Error::StoreUnavailable | Error::InProgress) => 1,
         Failure::Error(Error::StorageFull) => 60,
+        Failure::Error(Error::RateLimited(wait)) => wait.as_secs().max(1),
         Failure::Error(Error::Platform { trouble, .. }) => match trouble {
             Trouble::RateLimited(wait) => wait.map_or(1, |wait| wait.as_secs().max(1)),
             Trouble::Unavailable(_) => 1,
@@ -138,6 +139,11 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
         Error::Platform { trouble, .. } => platform(trouble),
         Error::Refused { .. } => (S::BAD_REQUEST, "ERROR_REASON_PLUGIN_REFUSED"),
         Error::Unsigned(_) => (S::UNAUTHORIZED, "SIGNATURE_INVALID"),
+        Error::TokenInvalid => (S::UNAUTHORIZED, "ERROR_REASON_TOKEN_INVALID"),
+        Error::RoleTooSmall { .. } => (S::FORBIDDEN, "ERROR_REASON_ROLE_TOO_SMALL"),
+        Error::AddressNotAllowed { .. } => (S::BAD_REQUEST, "ERROR_REASON_ADDRESS_NOT_ALLOWED"),
+        Error::RedirectNotAllowed => (S::BAD_REQUEST, "ERROR_REASON_REDIRECT_NOT_ALLOWED"),
+        Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "ERROR_REASON_RATE_LIMITED"),
         Error::Draining => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_DRAINING"),
         Error::StoreUnavailable => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_STORE_UNAVAILABLE"),
         Error::StorageFull => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_STORAGE_FULL"),
@@ -153,6 +159,7 @@ fn absent(thing: &Thing) -> &'static str {
         Thing::Process(_) => "ERROR_REASON_PROCESS_NOT_FOUND",
         Thing::Identity(_) => "ERROR_REASON_IDENTITY_NOT_FOUND",
         Thing::Delivery(_) => "ERROR_REASON_DELIVERY_NOT_FOUND",
+        Thing::Token(_) => "ERROR_REASON_TOKEN_NOT_FOUND",
         Thing::Webhook => "WEBHOOK_NOT_FOUND",
     }
 }

@@ -82,6 +82,8 @@ text_id! {
     RequestId,
     /// Who calls. Request ids are unique within a principal.
     Principal,
+    /// Names a token: 16 hex digits.
+    TokenId,
 }
 
 /// Names a request: unique within its principal.
@@ -100,6 +102,14 @@ impl CommunityId {
         let (first, rest) = text.as_bytes().split_first()?;
         let good = plain(*first) && rest.len() <= 62 && rest.iter().all(|&c| plain(c) || c == b'-');
         good.then(|| Self(text.to_owned()))
+    }
+}
+
+impl TokenId {
+    /// Reads an id; `None` if it is not of the form above.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        (text.len() == 16 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
     }
 }
 

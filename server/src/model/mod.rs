@@ -16,6 +16,7 @@ mod installation;
 mod plugin;
 mod process;
 mod time;
+mod token;
 
 pub use ballot::Ballot;
 pub use community::Community;
@@ -23,7 +24,7 @@ pub use delivery::{Delivery, DeliveryState, Hook, HookReply};
 pub use event::{Change, Event, EventKind, Initiator, NewEvent, Payload, PlatformEvent};
 pub use id::{
     CommunityId, DeliveryId, EventId, IdentityId, InstallationId, Principal, ProcessId, RequestId,
-    RequestKey,
+    RequestKey, TokenId,
 };
 pub use identity::{Account, Identity, LinkMethod, LinkQuality};
 pub use installation::{Installation, Secrets};
@@ -33,6 +34,7 @@ pub use plugin::{
 };
 pub use process::{FailReason, OptionTally, Process, ProcessError, ProcessState, Tally};
 pub use time::Time;
+pub use token::{AuditEntry, Caller, Role, Scope, Token};
 
 /// A JSON object.
 pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -127,6 +127,21 @@ fn say(error: Error) -> Said {
             let metadata = [("plugin", plugin), ("why", why)];
             said(FailedPrecondition, Reason::PluginRefused, metadata)
         }
+        Error::TokenInvalid => said(Code::Unauthenticated, Reason::TokenInvalid, []),
+        Error::RoleTooSmall { needs } => said(
+            Code::PermissionDenied,
+            Reason::RoleTooSmall,
+            [("needs", needs)],
+        ),
+        Error::AddressNotAllowed { plugin } => said(
+            FailedPrecondition,
+            Reason::AddressNotAllowed,
+            [("plugin", plugin)],
+        ),
+        Error::RedirectNotAllowed => said(InvalidArgument, Reason::RedirectNotAllowed, []),
+        Error::RateLimited(wait) => {
+            again(said(Code::ResourceExhausted, Reason::RateLimited, []), wait)
+        }
         Error::Draining => again(said(Code::Unavailable, Reason::Draining, []), RETRY),
         Error::StoreUnavailable => {
             again(said(Code::Unavailable, Reason::StoreUnavailable, []), RETRY)
@@ -154,6 +169,7 @@ fn absent(thing: Thing) -> Said {
         Thing::Process(id) => (Reason::ProcessNotFound, "process_id", id.to_string()),
         Thing::Identity(id) => (Reason::IdentityNotFound, "identity_id", id.to_string()),
         Thing::Delivery(id) => (Reason::DeliveryNotFound, "delivery_id", id.to_string()),
+        Thing::Token(id) => (Reason::TokenNotFound, "token_id", id.to_string()),
         Thing::Webhook => return internal("a webhook was looked for by gRPC"),
     };
     said(Code::NotFound, reason, [(key, value)])
