@@ -18,6 +18,7 @@
 //! | 5 | not now: run it again | UNAVAILABLE, ABORTED, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, CANCELLED |
 
 pub mod apply;
+mod bearer;
 mod client;
 mod document;
 mod failure;
