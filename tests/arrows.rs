@@ -19,7 +19,7 @@ const ROOMS: &str = "
     model   | error                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     error   | model                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     config  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
-    cli     |                                  | reqwest sea_orm metagov_migrations axum
+    cli     | config                           | reqwest sea_orm metagov_migrations axum
     folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     log     | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
 ";
