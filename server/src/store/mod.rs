@@ -19,6 +19,7 @@ pub mod installations;
 mod open;
 pub mod processes;
 pub mod requests;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,6 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use cache::Cache;
 pub use open::{Settings, migrate};
+pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
 use writer::Writer;
 
@@ -45,6 +47,7 @@ pub struct Store {
     writer: Writer,
     /// Unless others may write to the database, too.
     cache: Option<Arc<Cache>>,
+    keys: Keys,
 }
 
 impl Store {
@@ -72,6 +75,9 @@ pub trait Rows: Sync {
     #[doc(hidden)]
     fn rows(&self) -> &impl ConnectionTrait;
 
+    /// What the columns that hold secrets are sealed and opened with.
+    fn keys(&self) -> &Keys;
+
     /// What was read since the last commit; nothing inside a transaction.
     #[doc(hidden)]
     fn cache(&self) -> Option<&Cache> {
@@ -89,6 +95,10 @@ pub trait Rows: Sync {
 impl Rows for Store {
     fn rows(&self) -> &impl ConnectionTrait {
         &self.reads
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn cache(&self) -> Option<&Cache> {

@@ -13,6 +13,7 @@ async fn open() -> (Store, TempDir) {
     let settings = Settings {
         url: format!("sqlite://{}/test.db?mode=rwc", folder.path().display()),
         readers: 2,
+        keys: Keys::new(&MasterKey::new([7; 32])),
     };
     (Store::open(&settings).await.unwrap(), folder)
 }
