@@ -1,10 +1,16 @@
-//! The command line of `metagov`: `serve`, `migrate`, `apply`, `version`.
+//! The command line of `metagov`: `serve`, `migrate`, `rekey`, `apply`, `version`.
 //!
 //! Exit codes: see [`metagov::cli`].
 
 mod log;
 
-use std::{env, future::Future, io, process::ExitCode};
+use std::{
+    env,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use metagov::{
@@ -35,6 +41,18 @@ enum Verb {
     /// Brings the database up to date, and ends. `serve` does that too.
     #[command(after_help = config::SYNTAX)]
     Migrate(Box<Config>),
+    /// Encrypts all that is secret anew with another master key, while no gateway runs.
+    ///
+    /// Without `--new-master-key-file` a new key is made in `--data-dir`; the old one stays
+    /// there under another name.
+    #[command(after_help = config::SYNTAX)]
+    Rekey {
+        /// The file with the new key, 64 hex digits. Default: a new one in `--data-dir`.
+        #[arg(long, value_name = "FILE")]
+        new_master_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        config: Box<Config>,
+    },
     /// Makes a community of a running gateway as a document says.
     Apply(Apply),
     /// Prints the version.
@@ -77,6 +95,14 @@ fn begin() -> Result<(), Failure> {
         Verb::Migrate(config) => {
             log::start(&config).map_err(other)?;
             finish(runtime(Builder::new_current_thread())?, migrate(&config))
+        }
+        Verb::Rekey {
+            new_master_key_file,
+            config,
+        } => {
+            log::start(&config).map_err(other)?;
+            let rekey = rekey(&config, new_master_key_file.as_deref());
+            finish(runtime(Builder::new_current_thread())?, rekey)
         }
         Verb::Apply(apply) => {
             let runtime = runtime(Builder::new_current_thread())?;
@@ -170,6 +196,12 @@ async fn migrate(config: &Config) -> Result<(), Failure> {
     if applied.is_empty() {
         println!("nothing to do");
     }
+    Ok(())
+}
+
+async fn rekey(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
+    let done = metagov::rekey(config, file).await.map_err(failed)?;
+    println!("{done}");
     Ok(())
 }
 
