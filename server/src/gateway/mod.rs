@@ -17,6 +17,7 @@ mod events;
 mod hooks;
 mod identities;
 mod locks;
+mod mask;
 mod plugins;
 mod processes;
 mod requests;
