@@ -8,7 +8,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::{Keys, MasterKey, Settings, entity::master_key, failed, open, seal::is_sealed, sealed};
 use crate::{
     error::{Error, Result},
+    folder::{sync, write_private},
     model::Time,
 };
 
@@ -183,13 +184,13 @@ fn exchange(path: &Path) -> Result<Option<PathBuf>, OpenError> {
         None => None,
         Some(present) => {
             let kept = beside(path, &format!("old-{}", present.id()));
-            let text = Zeroizing::new(fs::read(path).map_err(broken)?);
-            write_whole(&kept, &text).map_err(broken)?;
+            let text = Zeroizing::new(fs::read_to_string(path).map_err(broken)?);
+            write_private(&kept, &text).map_err(broken)?;
             Some(kept)
         }
     };
     fs::rename(next_to(path), path).map_err(broken)?;
-    sync_folder(path).map_err(broken)?;
+    sync(path).map_err(broken)?;
     Ok(kept)
 }
 
@@ -217,37 +218,12 @@ fn new_key(path: &Path) -> Result<Keys, OpenError> {
     let master = MasterKey::new(rand::random());
     let mut text = Zeroizing::new(hex::encode(*master));
     text.push('\n');
-    write_whole(path, text.as_bytes())
-        .map_err(|error| unusable(path, "cannot be written", &error))?;
+    write_private(path, &text).map_err(|error| unusable(path, "cannot be written", &error))?;
     Ok(Keys::new(&master))
 }
 
-/// Writes a file for its owner only: it is there whole and on the disk, or not at all.
-fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    let part = beside(path, "part");
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)?;
-    io::Write::write_all(&mut file, text)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    sync_folder(path)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 fn next_to(path: &Path) -> PathBuf {
-    beside(path, "new")
+    beside(path, "next")
 }
 
 fn beside(path: &Path, end: &str) -> PathBuf {

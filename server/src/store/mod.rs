@@ -9,6 +9,7 @@
 //! model's types here and nowhere else. May use `model`, `error`, sea-orm. Read
 //! `writer.rs` first, then `events.rs`.
 
+pub mod audit;
 mod cache;
 pub mod communities;
 pub mod deliveries;
@@ -24,6 +25,7 @@ mod seal;
 mod sealed;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod writer;
 
 use std::sync::Arc;
