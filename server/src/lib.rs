@@ -192,6 +192,7 @@ fn serve_api(
     let settings = rpc::Settings {
         max_request_size: config.limits.max_request_size,
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
+        hosts: rpc::Hosts::of(&config.access.hosts, local(&listener)?.ip()),
     };
     let routes = rpc::routes(gateway, health, &settings).map_err(broken)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
