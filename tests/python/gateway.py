@@ -50,8 +50,10 @@ def environment() -> dict[str, str]:
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None):
         self.folder = folder
+        # Variables beside its own.
+        self.settings = {} if settings is None else settings
         self.address = f"127.0.0.1:{free_port()}"
         self.public_address = f"127.0.0.1:{free_port()}"
         self.log = folder / "gateway.log"
@@ -75,7 +77,7 @@ class Gateway:
             "METAGOV_PUBLIC_LISTEN": self.public_address,
             "METAGOV_DATA_DIR": str(self.folder / "data"),
             "METAGOV_LOG": "info,metagov=debug",
-        }
+        } | self.settings
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [BINARY, "serve"],
