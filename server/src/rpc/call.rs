@@ -1,5 +1,5 @@
-//! What every call goes through: it gets an id and a log line, a panic stays in it,
-//! and tonic's own errors get the codes and reasons of the contract.
+//! What every call goes through: it gets an id and a log line, a panic stays in it, its
+//! deadline ends it, and tonic's own errors get the codes and reasons of the contract.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -14,7 +14,10 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::status::{self, CALL_ID};
+use super::{
+    deadline,
+    status::{self, CALL_ID},
+};
 use crate::error::Error;
 
 const ID_HEADER: &str = "x-request-id";
@@ -64,13 +67,16 @@ where
         let method = request.uri().path().trim_start_matches('/').to_owned();
         let span = tracing::info_span!("call", request_id = id, method);
         let (max, started) = (self.max_request_size, Instant::now());
+        let limit = deadline::of(request.headers());
         let inner = CALL_ID.sync_scope(id.clone(), || self.inner.call(request));
+        let answer =
+            limit.map(|limit| deadline::within(limit, AssertUnwindSafe(inner).catch_unwind()));
         let header = HeaderValue::from_str(&id);
         let run = async move {
-            let answered = AssertUnwindSafe(inner).catch_unwind().await;
-            let response = answered.unwrap_or_else(|_| {
-                Ok(Status::from(Error::internal("a handler panicked")).into_http())
-            })?;
+            let response = match answer {
+                Ok(answer) => outcome(answer.await)?,
+                Err(malformed) => Status::from(malformed).into_http(),
+            };
             let mut response = corrected(response, max);
             if let Ok(header) = header {
                 response.headers_mut().insert(ID_HEADER, header);
@@ -81,6 +87,17 @@ where
             Ok(response)
         };
         Box::pin(CALL_ID.scope(id, run).instrument(span))
+    }
+}
+
+/// What comes of a handler that answered, panicked, or took too long.
+fn outcome<E>(
+    answered: Option<std::thread::Result<Result<Response<Body>, E>>>,
+) -> Result<Response<Body>, E> {
+    match answered {
+        Some(Ok(answer)) => answer,
+        Some(Err(_)) => Ok(Status::from(Error::internal("a handler panicked")).into_http()),
+        None => Ok(status::deadline_exceeded().into_http()),
     }
 }
 

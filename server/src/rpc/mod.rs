@@ -9,6 +9,7 @@ mod actions;
 mod call;
 mod communities;
 mod convert;
+mod deadline;
 mod events;
 mod gate;
 mod hosts;
