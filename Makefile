@@ -7,7 +7,7 @@ PYTEST := target/venv/bin/python -m pytest
 # A golden file that differs fails; it is never rewritten by a test run.
 export INSTA_UPDATE ?= no
 
-.PHONY: help run build test rust python bench tools lint format clippy contract
+.PHONY: help run build test rust python bench tools lint format clippy contract dependencies
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,7 +35,7 @@ bench: ## What the gateway costs, beside a service that does nothing; prints onl
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install
 
-lint: format clippy contract ## Formatting, clippy, and the contract: style and compatibility
+lint: format clippy contract dependencies ## Formatting, clippy, the contract, and what we depend on
 
 format:
 	cargo fmt --all --check
@@ -47,3 +47,7 @@ contract: tools
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	tests/tools/breaking
+
+dependencies:
+	tests/tools/install cargo-deny
+	tests/tools/deny
