@@ -272,6 +272,8 @@ fn database(config: &Config) -> store::Settings {
     store::Settings {
         url: config.database(),
         readers: READERS,
+        // Nothing is encrypted yet.
+        keys: store::Keys::new(&store::MasterKey::default()),
     }
 }
 

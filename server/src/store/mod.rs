@@ -20,6 +20,7 @@ pub mod installations;
 mod open;
 pub mod processes;
 pub mod requests;
+mod seal;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -32,6 +33,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use cache::Cache;
 pub use open::{Settings, migrate};
+pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
 use writer::Writer;
 
@@ -47,6 +49,7 @@ pub struct Store {
     writer: Writer,
     /// Unless others may write to the database, too.
     cache: Option<Arc<Cache>>,
+    keys: Keys,
 }
 
 impl Store {
@@ -74,6 +77,9 @@ pub trait Rows: Sync {
     #[doc(hidden)]
     fn rows(&self) -> &impl ConnectionTrait;
 
+    /// What the columns that hold secrets are sealed and opened with.
+    fn keys(&self) -> &Keys;
+
     /// What was read since the last commit; nothing inside a transaction.
     #[doc(hidden)]
     fn cache(&self) -> Option<&Cache> {
@@ -91,6 +97,10 @@ pub trait Rows: Sync {
 impl Rows for Store {
     fn rows(&self) -> &impl ConnectionTrait {
         &self.reads
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn cache(&self) -> Option<&Cache> {

@@ -7,7 +7,7 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
 };
 
-use super::{Store, events, writer::Writer};
+use super::{Keys, Store, events, writer::Writer};
 use crate::error::{Error, Result};
 
 /// The first SQLite whose write-ahead log two connections cannot corrupt.
@@ -20,6 +20,8 @@ pub struct Settings {
     pub url: String,
     /// How many connections read at the same time.
     pub readers: u32,
+    /// What secrets are encrypted with.
+    pub keys: Keys,
 }
 
 impl Store {
@@ -32,11 +34,13 @@ impl Store {
         let head = events::prepare(&writes).await?;
         let alone = reads.get_database_backend() == DbBackend::Sqlite;
         let cache = alone.then(Arc::default);
-        let writer = Writer::start(writes, head, cache.clone())?;
+        let keys = settings.keys.clone();
+        let writer = Writer::start(writes, head, cache.clone(), keys.clone())?;
         Ok(Self {
             reads,
             writer,
             cache,
+            keys,
         })
     }
 }
