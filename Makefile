@@ -6,8 +6,10 @@ TOOLS := $(CURDIR)/target/tools/bin
 PYTEST := target/venv/bin/python -m pytest
 # A golden file that differs fails; it is never rewritten by a test run.
 export INSTA_UPDATE ?= no
+# What `make fuzz` takes.
+export TIME TARGETS JOBS
 
-.PHONY: help run build test rust python bench tools lint format clippy contract dependencies
+.PHONY: help run build test rust python bench fuzz tools lint format clippy contract dependencies
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +33,10 @@ python: tools build
 bench: ## What the gateway costs, beside a service that does nothing; prints only
 	cargo build --release --locked --bin metagov
 	cargo bench --locked -p metagov-tests --bench load
+
+fuzz: ## Fuzzes what reads from outside; TIME=600 seconds each, TARGETS="cursor object", JOBS=1
+	tests/tools/install cargo-fuzz
+	tests/fuzz/run
 
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install

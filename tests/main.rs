@@ -22,6 +22,7 @@ mod enabling;
 mod events;
 mod fakes;
 mod filters;
+mod fuzz;
 mod golden;
 mod harness;
 mod hooks;

@@ -12,6 +12,8 @@ mod call;
 mod communities;
 mod convert;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
 mod identities;
 mod input;
 mod leash;
