@@ -27,7 +27,14 @@ pub mod plugins;
 pub mod rpc;
 pub mod store;
 
-use std::{fmt, fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
@@ -43,11 +50,18 @@ use crate::{
     feed::Feed,
     gateway::Gateway,
     plugins::kit::{Http, Plugin},
-    store::Store,
+    store::{
+        KeySource, Keys, OpenError, Store,
+        master_key::{self, Rekeyed},
+    },
 };
 
 /// How many connections read from the database at the same time.
 const READERS: u32 = 4;
+
+const MASTER_KEY: &str = "--master-key (METAGOV_MASTER_KEY)";
+const MASTER_KEY_FILE: &str = "--master-key-file (METAGOV_MASTER_KEY_FILE)";
+const NEW_KEY: &str = "--new-master-key-file (METAGOV_NEW_MASTER_KEY_FILE)";
 
 /// Why the gateway does not start: one line that names the setting and the remedy.
 #[derive(Debug)]
@@ -91,9 +105,9 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
     let (api_address, public_address) = (local(&api)?, local(&public)?);
 
     let (closing, closed) = watch::channel(false);
-    let store = Store::open(&database(&config))
+    let store = Store::open(&database(&config)?)
         .await
-        .map_err(|e| no_database(&config, &e))?;
+        .map_err(|e| not_opened(&config, e))?;
     let feed = Feed::follow(store.clone(), closed.clone())
         .await
         .map_err(broken)?;
@@ -146,9 +160,47 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
 /// Brings the database up to date; the names of the steps that were taken.
 pub async fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
     let _lock = prepare_folder(config)?;
-    store::migrate(&database(config))
+    store::migrate(&database(config)?)
         .await
         .map_err(|e| no_database(config, &e))
+}
+
+/// Encrypts all that is secret anew with another master key, while no gateway runs: with
+/// that of `file`, or with a new one for the data folder. What to tell the operator.
+pub async fn rekey(config: &Config, file: Option<&Path>) -> Result<String, StartError> {
+    let _lock = prepare_folder(config)?;
+    let settings = database(config)?;
+    let new = file.map(named_key).transpose()?;
+    if new.is_none() && own_key(config).is_none() {
+        let why = "is needed, since the present key is not kept in the data folder; name a file with the new key (make one with: openssl rand -hex 32)";
+        return Err(StartError(format!("{NEW_KEY}: {why}")));
+    }
+    let done = master_key::rekey(&settings, new.as_ref()).await;
+    let Rekeyed { rows, kept } = done.map_err(|e| not_opened(config, e))?;
+    let then = match (file, kept) {
+        (Some(file), _) => format!(
+            "from now on serve with --master-key-file {}",
+            file.display()
+        ),
+        (None, Some(kept)) => format!(
+            "the old key is now {}: older copies of the database need it",
+            kept.display()
+        ),
+        (None, None) => "the new key is in the data folder".to_owned(),
+    };
+    Ok(format!("encrypted {rows} rows anew; {then}"))
+}
+
+fn named_key(file: &Path) -> Result<Keys, StartError> {
+    match master_key::read_key(file) {
+        Ok(Some(keys)) => Ok(keys),
+        Ok(None) => {
+            let why = "is missing; make it with: openssl rand -hex 32";
+            Err(StartError(format!("{NEW_KEY}: {} {why}", file.display())))
+        }
+        Err(OpenError::MasterKey(why)) => Err(StartError(format!("{NEW_KEY}: {why}"))),
+        Err(OpenError::Database(error)) => Err(broken(error)),
+    }
 }
 
 impl Running {
@@ -268,18 +320,39 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(broken)
 }
 
-fn database(config: &Config) -> store::Settings {
-    store::Settings {
+fn database(config: &Config) -> Result<store::Settings, StartError> {
+    Ok(store::Settings {
         url: config.database(),
         readers: READERS,
-        // Nothing is encrypted yet.
-        keys: store::Keys::new(&store::MasterKey::default()),
+        key: key_source(config)?,
+    })
+}
+
+fn key_source(config: &Config) -> Result<KeySource, StartError> {
+    let access = &config.access;
+    if let Some(key) = &access.master_key {
+        let why = "not 64 hex digits; give the key that the database is encrypted with";
+        let wrong = || StartError(format!("{MASTER_KEY}: {why}"));
+        return Ok(KeySource::Given(Keys::from_hex(key).ok_or_else(wrong)?));
     }
+    Ok(match (&access.master_key_file, own_key(config)) {
+        (Some(file), _) => KeySource::File(file.clone()),
+        (None, Some(file)) => KeySource::Own(file),
+        (None, None) => KeySource::Nowhere,
+    })
+}
+
+/// The file in the data folder for the master key, if it is kept there.
+fn own_key(config: &Config) -> Option<PathBuf> {
+    let access = &config.access;
+    let given = access.master_key.is_some() || access.master_key_file.is_some();
+    let alone = config.database().starts_with("sqlite:");
+    (alone && !given).then(|| config.data_dir.join("master.key"))
 }
 
 /// Makes the data folder, readable by its owner only, and takes it for this process.
 fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
-    if config.database_url.is_some() {
+    if config.database_url.is_some() && own_key(config).is_none() {
         return Ok(None);
     }
     let folder = &config.data_dir;
@@ -298,6 +371,16 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
         ))
     })?;
     Ok(Some(lock))
+}
+
+fn not_opened(config: &Config, error: OpenError) -> StartError {
+    match error {
+        OpenError::Database(error) => no_database(config, &error),
+        OpenError::MasterKey(why) if config.access.master_key.is_some() => {
+            StartError(format!("{MASTER_KEY}: {why}"))
+        }
+        OpenError::MasterKey(why) => StartError(format!("{MASTER_KEY_FILE}: {why}")),
+    }
 }
 
 fn no_database(config: &Config, error: &error::Error) -> StartError {

@@ -93,7 +93,11 @@ impl Gateway {
             if !governs {
                 return Err(too_small("driver in every community"));
             }
-            let found = self.community_of(thing).await?;
+            let found = match self.community_of(thing).await {
+                // Nothing is kept from them, so other faults of the call may come first.
+                Err(Error::NotFound(_)) if scope == Scope::Everywhere => continue,
+                found => found?,
+            };
             if !scope.holds(&found) {
                 return Err(Error::NotFound(absent(thing)));
             }

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result, Thing},
-    model::{Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Scope, Time},
+    model::{
+        Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Scope, Time,
+    },
     store::{
         ALL, Tx, communities, deliveries, events, identities, installations, processes,
         requests as request_rows,

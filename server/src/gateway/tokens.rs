@@ -261,7 +261,9 @@ impl Gateway {
         };
         let kept = kept(&bearer, new);
         let id = kept.token.id.clone();
-        let insert = self.store.write(async move |tx| tokens::insert(tx, &kept).await);
+        let insert = self
+            .store
+            .write(async move |tx| tokens::insert(tx, &kept).await);
         insert.await?;
         Ok(Some(id))
     }

@@ -106,7 +106,12 @@ mod tests {
                 }
             }
         }
-        for wrong in [String::new(), text[1..].to_owned(), text.clone() + "0", text.to_uppercase()] {
+        for wrong in [
+            String::new(),
+            text[1..].to_owned(),
+            text.clone() + "0",
+            text.to_uppercase(),
+        ] {
             assert!(Bearer::parse(&wrong).is_none(), "{wrong}");
         }
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const TOKENS: &str = "tokens";
-const ENTRIES: &str = "audit entries";
+const ENTRIES: &str = "audit-entries";
 const MAX_NAME: usize = 200;
 const MAX_COMMUNITIES: usize = 1000;
 
@@ -28,7 +28,9 @@ impl AccessService for Api {
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<CreateTokenResponse>, Status> {
         let (entry, request) = self.enter(request).await?;
-        let wanted = request.token.ok_or_else(|| Error::invalid("token", "is missing"))?;
+        let wanted = request
+            .token
+            .ok_or_else(|| Error::invalid("token", "is missing"))?;
         let new = new_token(wanted)?;
         let (token, bearer) = self.gateway.create_token(&entry.caller, new).await?;
         entry.set_subject(token.id.to_string());
@@ -48,7 +50,10 @@ impl AccessService for Api {
             let (time, id) = text.split_once(' ')?;
             Some((Time(time.parse().ok()?), TokenId::parse(id)?))
         })?;
-        let found = self.gateway.list_tokens(&entry.caller, after, size + 1).await?;
+        let found = self
+            .gateway
+            .list_tokens(&entry.caller, after, size + 1)
+            .await?;
         let (page, next_page_token) = input::page(found, size, |last| {
             input::page_token(TOKENS, &format!("{} {}", last.create_time.0, last.id))
         });
@@ -130,9 +135,9 @@ fn scope(ids: &[String]) -> Result<Scope> {
         let why = format!("has more than {MAX_COMMUNITIES} entries");
         return Err(Error::invalid("token.community_ids", why));
     }
-    let each = ids.iter().enumerate();
-    let communities: BTreeSet<CommunityId> = each
-        .map(|(at, id)| input::community_id(&format!("token.community_ids/{at}"), id))
+    let communities: BTreeSet<CommunityId> = ids
+        .iter()
+        .map(|id| input::community_id("token.community_ids", id))
         .collect::<Result<_>>()?;
     Ok(Scope::Only(communities))
 }

@@ -254,7 +254,9 @@ fn authorised(
     let passes = of_contract.is_none() || code(&response) != Code::Ok || entry.is_authorised();
     match passes {
         true => response,
-        false => Status::from(Error::internal("a handler answered without asking whether it may"))
-            .into_http(),
+        false => Status::from(Error::internal(
+            "a handler answered without asking whether it may",
+        ))
+        .into_http(),
     }
 }

@@ -63,7 +63,8 @@ impl CommunityService for Api {
         })?;
         let found = self
             .gateway
-            .list_communities(entry.caller.scope(), after, size + 1).await?;
+            .list_communities(entry.caller.scope(), after, size + 1)
+            .await?;
         let (page, next_page_token) = input::page(found, size, |last| {
             input::page_token(LIST, &format!("{} {}", last.create_time.0, last.id))
         });

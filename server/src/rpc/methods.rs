@@ -42,7 +42,10 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
 });
 
 fn read(path: &str, method: &MethodDescriptorProto) -> Method {
-    let level = method.options.as_ref().map(|options| options.idempotency_level());
+    let level = method
+        .options
+        .as_ref()
+        .map(|options| options.idempotency_level());
     Method {
         mutates: level != Some(IdempotencyLevel::NoSideEffects),
         streams: method.server_streaming(),

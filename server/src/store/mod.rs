@@ -17,10 +17,12 @@ mod entity;
 pub mod events;
 pub mod identities;
 pub mod installations;
+pub mod master_key;
 mod open;
 pub mod processes;
 pub mod requests;
 mod seal;
+mod sealed;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -32,6 +34,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlErr};
 use serde::{Serialize, de::DeserializeOwned};
 
 use cache::Cache;
+pub use master_key::{KeySource, OpenError};
 pub use open::{Settings, migrate};
 pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
