@@ -25,6 +25,7 @@ mod enabling;
 mod events;
 mod fakes;
 mod filters;
+mod fuzz;
 mod gate;
 mod golden;
 mod harness;

@@ -134,8 +134,8 @@ pub(super) fn after_page<T>(
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let text = String::from_utf8(bytes).ok()?;
-        let (said, last) = text.split_once(' ')?;
-        if said == kind { parse(last) } else { None }
+        let last = text.strip_prefix(kind)?.strip_prefix(' ')?;
+        parse(last)
     };
     let why = "is not a next_page_token of this list; leave it empty to begin anew";
     read()
@@ -314,5 +314,9 @@ mod tests {
         assert!(after_page("identities", &token, parse).is_err());
         assert!(after_page("processes", "nonsense!", parse).is_err());
         assert_eq!(after_page("processes", "", parse), Ok(None));
+        // A kind of two words.
+        let token = page_token("audit entries", "7");
+        let last = after_page("audit entries", &token, parse);
+        assert_eq!(last, Ok(Some("7".to_owned())));
     }
 }

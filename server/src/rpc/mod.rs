@@ -13,6 +13,8 @@ mod communities;
 mod convert;
 mod deadline;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod hosts;
 mod identities;
