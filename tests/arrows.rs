@@ -20,6 +20,7 @@ const ROOMS: &str = "
     error   | model                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     config  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     cli     |                                  | reqwest sea_orm metagov_migrations axum
+    listen  | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
     log     | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
 ";
 

@@ -9,29 +9,33 @@ mod actions;
 mod call;
 mod communities;
 mod convert;
+mod deadline;
 mod events;
 mod identities;
 mod input;
 pub(crate) mod page;
 mod plugins;
 mod processes;
+mod size;
 mod status;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, header};
 use metagov_proto::DESCRIPTORS;
-use tonic::{
-    service::{Routes, RoutesBuilder},
-    transport::Server,
-};
+use tonic::service::{Routes, RoutesBuilder};
 pub use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::GrpcWebLayer;
-use tower::layer::util::{Identity, Stack};
+use tower::{
+    ServiceBuilder,
+    layer::util::{Identity, Stack},
+};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::gateway::Gateway;
 pub use call::{Call, CallLayer};
+pub use deadline::{Deadline, DeadlineLayer};
+pub use size::{Size, SizeLayer};
 
 /// The server traits, over the messages of `metagov-proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -39,14 +43,13 @@ mod v1 {
     tonic::include_proto!("metagov.v1");
 }
 
-/// The most bytes of an answer: a page of events ends at about a quarter of it.
-const MAX_ANSWER: usize = 4 << 20;
-
 /// What the operator may set of this edge.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The most bytes of a request.
     pub max_request_size: usize,
+    /// The most bytes of an answer.
+    pub max_response_size: usize,
     /// The origins whose pages may call, exactly as a browser sends them.
     pub cors_origins: Vec<HeaderValue>,
 }
@@ -80,7 +83,7 @@ pub fn routes(
             routes.add_service(
                 v1::$module::$server::new(api.clone())
                     .max_decoding_message_size(settings.max_request_size)
-                    .max_encoding_message_size(MAX_ANSWER),
+                    .max_encoding_message_size(settings.max_response_size),
             );
         )+};
     }
@@ -92,9 +95,11 @@ pub fn routes(
         event_service_server::EventServiceServer,
         identity_service_server::IdentityServiceServer,
     );
-    routes.add_service(health);
-    routes.add_service(reflection().build_v1()?);
-    routes.add_service(reflection().build_v1alpha()?);
+    routes.add_service(health.max_decoding_message_size(settings.max_request_size));
+    // Its answers are what is compiled in, not what somebody made large.
+    let max = settings.max_request_size;
+    routes.add_service(reflection().build_v1()?.max_decoding_message_size(max));
+    routes.add_service(reflection().build_v1alpha()?.max_decoding_message_size(max));
     Ok(routes.routes())
 }
 
@@ -107,24 +112,24 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// What every call goes through.
-pub type Layers = Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
+/// What every call goes through, the outermost last.
+pub type Layers = Stack<
+    SizeLayer,
+    Stack<DeadlineLayer, Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>>,
+>;
 
-/// The server that the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
-pub fn server(settings: &Settings) -> Server<Layers> {
-    Server::builder()
-        .accept_http1(true)
-        .tcp_nodelay(true)
-        .max_concurrent_streams(200)
-        .max_connection_age_grace(Duration::from_secs(60))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .http2_max_pending_accept_reset_streams(Some(20))
-        .http2_max_header_list_size(16 << 10)
+/// What the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
+pub fn server(settings: &Settings) -> ServiceBuilder<Layers> {
+    ServiceBuilder::new()
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
             max_request_size: settings.max_request_size,
+        })
+        .layer(DeadlineLayer)
+        .layer(SizeLayer {
+            max_request_size: settings.max_request_size,
+            max_response_size: settings.max_response_size,
         })
 }
 
