@@ -84,6 +84,10 @@ impl Binary {
         Api::connect(&self.endpoint).await
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: it has no chance to write anything.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
