@@ -288,6 +288,7 @@ async fn framed(gateway: &Gateway, path: &str, kind: &str, frame: Vec<u8>) -> Re
     let url = format!("{}{path}", gateway.endpoint());
     let post = client.build().unwrap().post(url).body(frame);
     let post = post.header("content-type", kind).header("te", "trailers");
+    let post = post.bearer_auth(gateway.admin_token());
     post.send().await.unwrap()
 }
 

@@ -33,7 +33,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use crate::harness::{Api, Binary, PATIENCE};
+use crate::harness::{Api, Binary, PATIENCE, admin_token, carried};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -95,6 +95,7 @@ fn made(set: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, String) {
 /// A gateway whose listeners both do TLS.
 struct Secure {
     running: Running,
+    token: String,
     pair: Pair,
     _folder: TempDir,
 }
@@ -113,27 +114,33 @@ impl Secure {
         config.access.public_tls_cert = Some(pair.cert());
         config.access.public_tls_key = Some(pair.key());
         set(&mut config);
+        let data = config.data_dir.clone();
         let running = metagov::run(config, plugins::all()).await.unwrap();
         Self {
             running,
+            token: admin_token(&data),
             pair,
             _folder: folder,
         }
     }
 
     async fn api(&self) -> Api {
-        api(self.running.api, &self.pair.pem).await.unwrap()
+        api(self.running.api, &self.pair.pem, &self.token)
+            .await
+            .unwrap()
     }
 }
 
 /// Clients over TLS that trust this certificate alone.
-async fn api(address: SocketAddr, pem: &str) -> Result<Api, tonic::transport::Error> {
+async fn api(address: SocketAddr, pem: &str, token: &str) -> Result<Api, tonic::transport::Error> {
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(pem))
         .domain_name("localhost");
     let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
     let channel = endpoint.tls_config(tls)?.connect().await?;
-    Ok(Api { channel })
+    Ok(Api {
+        channel: carried(channel, token),
+    })
 }
 
 /// A web client that trusts this certificate alone.
@@ -179,6 +186,7 @@ async fn both_listeners_speak_tls() {
         let frame = [&[0][..], &length, &list].concat();
         let post = client.build().unwrap().post(url).body(frame);
         let post = post.header("content-type", "application/grpc-web+proto");
+        let post = post.bearer_auth(&secure.token);
         let answer = post.send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
         assert!(
@@ -253,10 +261,10 @@ async fn a_new_certificate_is_taken_and_streams_live_on() {
     let mut watcher = secure.api().await.watch().await;
     secure.pair.renew();
     let new = secure.pair.pem.clone();
-    until(async || api(at, &new).await.is_ok()).await;
+    until(async || api(at, &new, "").await.is_ok()).await;
     until(async || agreed(public, &new, &[]).await.is_ok()).await;
     assert!(
-        api(at, &old).await.is_err(),
+        api(at, &old, "").await.is_err(),
         "nobody gets the old one any more"
     );
     secure.api().await.community("a").await;
@@ -298,12 +306,16 @@ async fn a_new_pair_that_cannot_be_used_leaves_the_old_one() {
     for (file, content) in [(pair.key(), other_key.as_str()), (pair.cert(), "no PEM")] {
         fs::write(file, content).unwrap();
         logged(&server, "the one before stays");
-        let old = api(address(&server), &pair.pem).await.unwrap();
+        let old = api(address(&server), &pair.pem, &server.token)
+            .await
+            .unwrap();
         assert_eq!(old.log().await, []);
     }
     fs::remove_file(pair.cert()).unwrap();
     logged(&server, "the one before stays");
-    let old = api(address(&server), &pair.pem).await.unwrap();
+    let old = api(address(&server), &pair.pem, &server.token)
+        .await
+        .unwrap();
     assert_eq!(old.log().await, []);
 }
 
@@ -315,7 +327,9 @@ async fn sighup_reads_the_certificate_again() {
     let hangup = Command::new("kill").args(["-HUP", &pid]).status();
     assert!(hangup.unwrap().success());
     logged(&server, "a new certificate is in use");
-    api(address(&server), &pair.pem).await.unwrap();
+    api(address(&server), &pair.pem, &server.token)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -337,7 +351,7 @@ async fn who_speaks_otherwise_fails_cleanly() {
         }
     }
     let plain = Endpoint::from_shared(format!("http://{}", secure.running.api)).unwrap();
-    let channel = plain.connect_lazy();
+    let channel = carried(plain.connect_lazy(), "");
     let call = Api { channel }.communities();
     let request = metagov_proto::v1::ListCommunitiesRequest::default();
     let refused = timeout(PATIENCE, { call }.list_communities(request)).await;

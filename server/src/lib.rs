@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod feed;
+mod folder;
 pub mod gateway;
 pub mod http;
 pub mod listen;
@@ -27,14 +28,7 @@ pub mod plugins;
 pub mod rpc;
 pub mod store;
 
-use std::{
-    fmt,
-    fs::File,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::Request;
 use tokio::{
@@ -81,7 +75,7 @@ pub struct Running {
     closing: watch::Sender<bool>,
     drain_timeout: Duration,
     servers: Vec<JoinHandle<()>>,
-    chores: JoinHandle<()>,
+    chores: Vec<JoinHandle<()>>,
     /// Held for as long as the gateway lives: one gateway per data folder.
     _lock: Option<File>,
 }
@@ -115,11 +109,18 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
+        insecure_no_auth: config.access.insecure_no_auth,
         operator: config.operator.clone(),
     };
     let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
     let gateway = Gateway::new(store, feed, plugins, settings, http);
-    let chores = tokio::spawn(gateway.clone().do_chores(closed.clone()));
+    if !config.access.insecure_no_auth {
+        first_token(&config, &gateway).await?;
+    }
+    let chores = vec![
+        tokio::spawn(gateway.clone().do_chores(closed.clone())),
+        tokio::spawn(gateway.clone().follow_tokens(closed.clone())),
+    ];
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in rpc::SERVICES {
         health
@@ -184,7 +185,9 @@ impl Running {
                 server.abort();
             }
         }
-        _ = timeout_at(until, self.chores).await;
+        for chore in self.chores {
+            _ = timeout_at(until, chore).await;
+        }
         // Work whose caller went away.
         if timeout_at(until, self.gateway.idle()).await.is_err() {
             tracing::warn!("work was still running at the end of the drain time-out");
@@ -200,6 +203,26 @@ impl Running {
     }
 }
 
+/// Somebody must be able to create tokens: the first start leaves one in a file.
+async fn first_token(config: &Config, gateway: &Gateway) -> Result<(), StartError> {
+    let file = config.data_dir.join("admin.token");
+    let keep = |text: &str| {
+        let kept = folder::write_private(&file, &format!("{text}\n"));
+        kept.map_err(|e| error::Error::internal(format!("cannot write {}: {e}", file.display())))
+    };
+    let failed = |why: error::Error| {
+        let why = why.to_string().replacen("internal: ", "", 1);
+        StartError(format!(
+            "--data-dir (METAGOV_DATA_DIR): no token could be made: {why}; choose a folder that can be written"
+        ))
+    };
+    if let Some(token_id) = gateway.first_token(keep).await.map_err(failed)? {
+        let file = file.display();
+        tracing::warn!(%token_id, %file, "made a token that may do everything; it is in this file");
+    }
+    Ok(())
+}
+
 fn serve_api(
     config: &Config,
     listener: Listener,
@@ -211,10 +234,11 @@ fn serve_api(
     let settings = rpc::Settings {
         max_request_size: config.limits.max_request_size,
         max_response_size: config.limits.max_response_size,
+        open_reflection: config.is_local(),
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
     };
-    let routes = rpc::routes(gateway, health, &settings).map_err(broken)?;
-    let service = rpc::server(&settings).service(routes.prepare());
+    let routes = rpc::routes(gateway.clone(), health, &settings).map_err(broken)?;
+    let service = rpc::server(gateway, &settings).service(routes.prepare());
     let service = service.map_request(|request: Request<_>| request.map(tonic::body::Body::new));
     Ok(tokio::spawn(listener.serve(service, closing)))
 }
@@ -298,7 +322,7 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
             "--data-dir (METAGOV_DATA_DIR): {what} {folder}: {error}; choose a folder that can be written"
         ))
     };
-    make_private(folder).map_err(|e| failed("cannot make", &e))?;
+    folder::make_private(folder).map_err(|e| failed("cannot make", &e))?;
     let lock = File::create(folder.join("lock")).map_err(|e| failed("cannot write into", &e))?;
     lock.try_lock().map_err(|_| {
         let folder = folder.display();
@@ -307,14 +331,6 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
         ))
     })?;
     Ok(Some(lock))
-}
-
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
 }
 
 fn no_database(config: &Config, error: &error::Error) -> StartError {

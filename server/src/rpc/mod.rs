@@ -3,8 +3,10 @@
 //! A handler checks and converts what it was sent (`input.rs`), calls the gateway, and
 //! converts what comes back (`convert.rs`); errors become statuses in `status.rs`, the
 //! one exhaustive match. One file per service, each named as its noun. `call.rs` is
-//! what every call goes through; `page.rs` is how events are encoded once.
+//! what every call goes through, `needs.rs` the table of what each one needs; `page.rs`
+//! is how events are encoded once.
 
+mod access;
 mod actions;
 mod call;
 mod communities;
@@ -13,6 +15,9 @@ mod deadline;
 mod events;
 mod identities;
 mod input;
+mod leash;
+mod methods;
+mod needs;
 pub(crate) mod page;
 mod plugins;
 mod processes;
@@ -52,10 +57,13 @@ pub struct Settings {
     pub max_response_size: usize,
     /// The origins whose pages may call, exactly as a browser sends them.
     pub cors_origins: Vec<HeaderValue>,
+    /// Whether reflection answers without a token.
+    pub open_reflection: bool,
 }
 
 /// The services of the contract, as health speaks of them.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 7] = [
+    "metagov.v1.AccessService",
     "metagov.v1.ActionService",
     "metagov.v1.CommunityService",
     "metagov.v1.EventService",
@@ -94,6 +102,7 @@ pub fn routes(
         process_service_server::ProcessServiceServer,
         event_service_server::EventServiceServer,
         identity_service_server::IdentityServiceServer,
+        access_service_server::AccessServiceServer,
     );
     routes.add_service(health.max_decoding_message_size(settings.max_request_size));
     // Its answers are what is compiled in, not what somebody made large.
@@ -119,11 +128,13 @@ pub type Layers = Stack<
 >;
 
 /// What the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
-pub fn server(settings: &Settings) -> ServiceBuilder<Layers> {
+pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> ServiceBuilder<Layers> {
     ServiceBuilder::new()
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
+            gateway,
+            open_reflection: settings.open_reflection,
             max_request_size: settings.max_request_size,
         })
         .layer(DeadlineLayer)

@@ -9,6 +9,7 @@
 //! model's types here and nowhere else. May use `model`, `error`, sea-orm. Read
 //! `writer.rs` first, then `events.rs`.
 
+pub mod audit;
 mod cache;
 pub mod communities;
 pub mod deliveries;
@@ -21,6 +22,7 @@ pub mod processes;
 pub mod requests;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod writer;
 
 use std::sync::Arc;

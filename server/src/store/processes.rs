@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, Thing},
-    model::{Ballot, CommunityId, InstallationId, Process, ProcessId, ProcessState, Time},
+    model::{Ballot, CommunityId, InstallationId, Process, ProcessId, ProcessState, Scope, Time},
 };
 
 /// One process.
@@ -54,6 +54,8 @@ pub async fn find_by_key(
 /// Which processes to list.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    /// Within this.
+    pub scope: Scope,
     /// Of any of these communities; empty means of all.
     pub community_ids: Vec<CommunityId>,
     /// Of this installation.
@@ -82,6 +84,10 @@ pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Pro
     let mut query = process::Entity::find()
         .order_by_desc(process::Column::Id)
         .limit(limit);
+    if let Scope::Only(communities) = &wanted.scope {
+        let ids = communities.iter().map(CommunityId::as_str);
+        query = query.filter(process::Column::CommunityId.is_in(ids));
+    }
     if !wanted.community_ids.is_empty() {
         let ids = wanted.community_ids.iter().map(CommunityId::as_str);
         query = query.filter(process::Column::CommunityId.is_in(ids));
