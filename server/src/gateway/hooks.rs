@@ -62,7 +62,8 @@ impl Gateway {
         if let Err(Error::Unsigned(why)) = &routed {
             self.refusals.note(plugin, "", why);
         }
-        let platform_id = match routed? {
+        let routed = routed.map_err(|error| self.masked_for_operator(plugin, error))?;
+        let platform_id = match routed {
             Routed::Reply(reply) => return Ok(reply),
             Routed::Nothing => return Ok(HookReply::ok()),
             Routed::To(platform_id) => platform_id,
@@ -121,7 +122,8 @@ impl Gateway {
             .as_ref()
             .ok_or(Error::NotFound(Thing::Webhook))?;
         let call = self.call(plugin, installation).await?;
-        receive((call, hook)).map_err(|error| error.of_plugin(&installation.plugin))
+        receive((call, hook))
+            .map_err(|error| self.masked(installation, error.of_plugin(&installation.plugin)))
     }
 
     /// Keeps a delivery and does what it means, in one transaction. A repeat does

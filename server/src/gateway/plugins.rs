@@ -33,8 +33,8 @@ pub struct Enabling {
     pub plugin: String,
     /// The configuration, with its secrets.
     pub config: Object,
-    /// Whether the caller may say which community on the platform it is without a proof,
-    /// where the credentials are the operator's.
+    /// Whether an admin of all communities asks, who may say without a proof which one on
+    /// the platform it is, where the credentials are the operator's.
     pub by_admin: bool,
 }
 

@@ -13,6 +13,7 @@ async fn open() -> (Store, TempDir) {
     let settings = Settings {
         url: format!("sqlite://{}/test.db?mode=rwc", folder.path().display()),
         readers: 2,
+        key: KeySource::Given(Keys::new(&MasterKey::new([7; 32]))),
     };
     (Store::open(&settings).await.unwrap(), folder)
 }
@@ -138,7 +139,9 @@ async fn a_failed_change_leaves_the_others() {
         }
     }
     kept.sort();
-    let found = communities::list(&store, None, 100).await.unwrap();
+    let found = communities::list(&store, &crate::model::Scope::Everywhere, None, 100)
+        .await
+        .unwrap();
     let found: Vec<_> = found.into_iter().map(|community| community.id).collect();
     assert_eq!(found, kept);
     let log = events::after(&store, 0, 100).await.unwrap();
@@ -212,6 +215,7 @@ async fn migrating_twice_takes_no_step() {
     let settings = Settings {
         url: format!("sqlite://{}/test.db?mode=rwc", folder.path().display()),
         readers: 1,
+        key: KeySource::Given(Keys::new(&MasterKey::new([7; 32]))),
     };
     assert!(!migrate(&settings).await.unwrap().is_empty());
     assert_eq!(migrate(&settings).await.unwrap(), Vec::<String>::new());
