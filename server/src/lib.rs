@@ -41,7 +41,7 @@ use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
-    plugins::kit::{Http, Plugin},
+    plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::Store,
 };
 
@@ -103,7 +103,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         event_retention: config.event_retention,
         operator: config.operator.clone(),
     };
-    let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
+    let http = Http::new(outgoing(&config)).map_err(broken)?;
     let gateway = Gateway::new(store, feed, plugins, settings, http);
     let chores = tokio::spawn(gateway.clone().do_chores(closed.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -235,6 +235,22 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartEr
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(broken)
+}
+
+fn outgoing(config: &Config) -> HttpSettings {
+    let outgoing = &config.outgoing;
+    HttpSettings {
+        allow_http: outgoing.allow_http,
+        allow: outgoing.allow_cidr.clone(),
+        named: named_addresses(&config.operator),
+        connect_timeout: outgoing.connect_timeout,
+        call_timeout: outgoing.call_timeout,
+        max_answer_size: outgoing.max_answer_size,
+        max_answer_ratio: outgoing.max_answer_ratio,
+        max_redirects: outgoing.max_redirects,
+        concurrency: outgoing.platform_concurrency,
+        lookup: outgoing.resolver.0.clone(),
+    }
 }
 
 fn database(config: &Config) -> store::Settings {
