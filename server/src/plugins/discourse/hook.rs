@@ -176,7 +176,7 @@ fn moment(text: Option<String>) -> Option<Time> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use serde_json::json;
 
