@@ -27,6 +27,7 @@ mod harness;
 mod hooks;
 mod identities;
 mod kit;
+mod oauth;
 mod platform_faults;
 mod plugins;
 mod process_lists;

@@ -101,6 +101,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
+        redirect_uris: config.access.redirect_uris.clone(),
         operator: config.operator.clone(),
     };
     let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;

@@ -10,8 +10,8 @@ use crate::{
     error::{Error, Result, Thing},
     model::{Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Time},
     store::{
-        ALL, Tx, communities, deliveries, events, identities, installations, processes,
-        requests as request_rows,
+        ALL, Tx, authorizations, communities, deliveries, events, identities, installations,
+        processes, requests as request_rows,
     },
 };
 
@@ -144,6 +144,7 @@ async fn delete(tx: &Tx, id: &CommunityId, etag: &str) -> Result<()> {
         deliveries::delete_all(tx, installation.id).await?;
         installations::delete(tx, installation.id).await?;
     }
+    authorizations::delete_all(tx, id).await?;
     processes::delete_all(tx, id).await?;
     identities::delete_all(tx, id).await?;
     request_rows::delete_all(tx, id).await?;

@@ -11,9 +11,12 @@
 mod actions;
 mod advance;
 mod after;
+mod authorizations;
 mod chores;
 mod communities;
+mod credentials;
 mod events;
+mod grants;
 mod hooks;
 mod identities;
 mod locks;
@@ -27,7 +30,7 @@ mod watching;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -35,6 +38,7 @@ use tokio::sync::{Notify, RwLock};
 use url::Url;
 
 pub use actions::Performing;
+pub use authorizations::{Authorizing, Callback, Ended, Outcome};
 pub use communities::CommunityChanges;
 pub use identities::IdentityFilter;
 pub use plugins::Enabling;
@@ -43,7 +47,9 @@ pub use processes::{ProcessFilter, Starting};
 use crate::{
     error::{Error, Result, Thing},
     feed::Feed,
-    model::{ActionDescriptor, Object, PluginDescriptor, ProcessDescriptor, ProcessId},
+    model::{
+        ActionDescriptor, InstallationId, Object, PluginDescriptor, ProcessDescriptor, ProcessId,
+    },
     plugins::kit::{Http, Plugin},
     store::Store,
 };
@@ -64,6 +70,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How long events are kept.
     pub event_retention: Duration,
+    /// Where people may be sent after an authorization.
+    pub redirect_uris: Vec<String>,
     /// The operator's settings for plugins, by plugin.
     pub operator: BTreeMap<String, Object>,
 }
@@ -77,6 +85,8 @@ impl Settings {
 
 /// The gateway: everything that can be asked of it.
 pub struct Gateway {
+    /// For what is given to plugins: it outlives a call, not the gateway.
+    me: Weak<Gateway>,
     store: Store,
     feed: Feed,
     plugins: BTreeMap<String, Plugin>,
@@ -84,6 +94,8 @@ pub struct Gateway {
     settings: Settings,
     /// One step of a process at a time.
     locks: Locks<ProcessId>,
+    /// One refresh of an installation's credentials at a time.
+    renewing: Locks<InstallationId>,
     /// Votes that are to be redrawn.
     to_show: Mutex<HashSet<ProcessId>>,
     /// Held for reading by all work that must not be cut off.
@@ -110,13 +122,15 @@ impl Gateway {
                 "two plugins are called {name}"
             );
         }
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             store,
             feed,
             plugins: by_name,
             http,
             settings,
             locks: Locks::default(),
+            renewing: Locks::default(),
             to_show: Mutex::default(),
             working: Arc::default(),
             wake: Notify::new(),

@@ -18,7 +18,7 @@ impl Gateway {
         Ok(Call {
             config: installation.whole_config(),
             operator: self.settings.of_plugin(name),
-            http: self.http.for_step(),
+            http: self.way_out(plugin),
             place: Place {
                 installation_id: installation.id,
                 community_id: installation.community_id.clone(),
@@ -26,7 +26,13 @@ impl Gateway {
                 webhook_url: self.webhook_url(installation),
             },
             state: Arc::new(state),
+            credentials: self.held(plugin, installation.id),
         })
+    }
+
+    /// The way out for one step of a plugin.
+    pub(super) fn way_out(&self, _: &Plugin) -> Http {
+        self.http.for_step()
     }
 
     /// Runs a step that may ask the platform.
@@ -54,9 +60,20 @@ impl Gateway {
             Ok(call) => call,
             Err(error) => return (Err(error), false),
         };
+        self.run_step(&installation.plugin, call, step, input).await
+    }
+
+    /// Runs a step of a plugin with what it is given.
+    pub(super) async fn run_step<I, O: Send + 'static>(
+        &self,
+        plugin: &str,
+        call: Call,
+        step: &Step<I, O>,
+        input: I,
+    ) -> (Result<O>, bool) {
         let http = call.http.clone();
         let done = within(self.settings.step_timeout, &http, step(call, input)).await;
-        let done = done.map_err(|error| error.of_plugin(&installation.plugin));
+        let done = done.map_err(|error| error.of_plugin(plugin));
         (done, http.wrote())
     }
 

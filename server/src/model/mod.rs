@@ -6,6 +6,7 @@
 //! counts microseconds. What must never leave the gateway is marked `serde(skip)`
 //! or wrapped in [`Secrets`].
 
+mod authorization;
 mod ballot;
 mod community;
 mod delivery;
@@ -18,6 +19,7 @@ mod process;
 mod time;
 mod token;
 
+pub use authorization::{Authorization, Credentials, Purpose};
 pub use ballot::Ballot;
 pub use community::Community;
 pub use delivery::{Delivery, DeliveryState, Hook, HookReply};

@@ -9,8 +9,10 @@
 //! model's types here and nowhere else. May use `model`, `error`, sea-orm. Read
 //! `writer.rs` first, then `events.rs`.
 
+pub mod authorizations;
 mod cache;
 pub mod communities;
+pub mod credentials;
 pub mod deliveries;
 mod entity;
 pub mod events;

@@ -16,6 +16,8 @@
 //! - **One HTTP client**, [`Context::http`]. It knows what a fault means: nothing done,
 //!   refused, or outcome unknown (`http.rs`). What is large and seldom changes is read
 //!   with [`Request::read_cached`].
+//! - **What a platform grants** to an installation by OAuth (`oauth/`) is kept and renewed
+//!   by the gateway; a step takes it with [`Context::credentials`].
 //!
 //! Erased, a plugin is a plain struct of descriptors and boxed functions over JSON
 //! ([`Plugin`]); everything that crosses is plain data.
@@ -26,6 +28,7 @@ mod cache;
 mod context;
 mod erased;
 mod http;
+mod oauth;
 mod process;
 mod schema;
 mod signal;
@@ -33,8 +36,11 @@ mod signal;
 pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
-pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Row, Step};
+pub use erased::{
+    Action, BallotSteps, BoxFuture, Call, Held, Plugin, ProcessSteps, Pure, Row, Step,
+};
 pub use http::{Body, Http, Request, Response};
+pub use oauth::{AnOAuth, Authorized, Begun, Client, Consent, Flow, Granted, OAuth, TokenAnswer};
 pub use process::{
     Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,
 };
@@ -44,8 +50,8 @@ pub use signal::{Folded, Happened, Installed, Received, Repeat, Routed, Signal};
 pub use crate::{
     error::{Error, Result, Trouble},
     model::{
-        Account, Ballot, CloseTimeSupport, Hook, HookReply, LinkMethod, LinkQuality, Object,
-        OptionTally, ProcessId, Tally, Time,
+        Account, Ballot, CloseTimeSupport, Credentials, Hook, HookReply, LinkMethod, LinkQuality,
+        Object, OptionTally, ProcessId, Tally, Time,
     },
 };
 
