@@ -311,8 +311,7 @@ impl State {
 
     fn me(&mut self, request: &Request) -> ResponseTemplate {
         let Some((_, person)) = self.person(request) else {
-            let said = format!("{:?}", request.headers);
-            return says(401, json!({ "errors": [said] }));
+            return says(401, json!({ "errors": ["Who are you?"] }));
         };
         let name = format!("The {} square", person.square);
         says(

@@ -137,6 +137,8 @@ async fn no_token_is_told_logged_or_written_down() {
         ))
         .with_writer(log.clone())
         .finish();
+    // What logs is asked once who listens: of one listener, on its own thread alone.
+    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let _logged = tracing::subscriber::set_default(subscriber);
     let scene = Scene::open().await;
     let begun = scene.asked(login("commons")).await;
@@ -153,7 +155,10 @@ async fn no_token_is_told_logged_or_written_down() {
     };
     assert!(verifiers.len() >= 3);
     let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(lines.contains("AuthorizePlugin"), "the calls were logged");
+    assert!(
+        lines.contains("AuthorizePlugin"),
+        "the calls were logged: {lines}"
+    );
     assert!(lines.contains("a platform grants no token"), "{lines}");
     let secrets = verifiers
         .iter()
