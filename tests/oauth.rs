@@ -10,8 +10,8 @@ mod secrets;
 
 use metagov_proto::v1::{
     AuthKind, AuthorizePluginRequest, ChangeKind, CreateIdentityRequest, DeleteCommunityRequest,
-    EnablePluginRequest, GetPluginRequest, LinkMethod, LinkQuality, UpdateInstallationRequest,
-    event::Payload,
+    EnablePluginRequest, GetPluginRequest, LinkMethod, LinkQuality, Role,
+    UpdateInstallationRequest, event::Payload,
 };
 use serde_json::json;
 use tonic::Code;
@@ -348,10 +348,23 @@ async fn what_the_operators_credentials_reach_is_proved_not_configured() {
         config: object(json!({ "move_to": "north" })),
         request_id: String::new(),
     };
-    let refused = scene.api().plugins().enable_plugin(request).await;
-    let refused = fault(refused);
+    for (role, communities) in [
+        (Role::Driver, vec!["others"]),
+        (Role::Driver, vec![]),
+        (Role::Admin, vec!["others"]),
+    ] {
+        let token = scene.api().token(role, &communities).await;
+        let driver = scene.gateway.connect_with(&token).await;
+        let refused = fault(driver.plugins().enable_plugin(request.clone()).await);
+        assert!(
+            refused.is(Code::PermissionDenied, "ROLE_TOO_SMALL"),
+            "{refused:?}"
+        );
+    }
+    // An admin may say it, but the platform proves nothing to them.
+    let refused = fault(scene.api().plugins().enable_plugin(request).await);
     assert!(
-        refused.is(Code::PermissionDenied, "ROLE_TOO_SMALL"),
+        refused.is(Code::FailedPrecondition, "PLATFORM_UNAUTHORIZED"),
         "{refused:?}"
     );
     assert!(scene.installations("others").await.is_empty());

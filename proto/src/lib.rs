@@ -1,9 +1,11 @@
 //! The Metagov contract as Rust: the messages and clients of `metagov.v1`, its
-//! descriptors for reflection, and the way between `Struct` and JSON.
+//! descriptors for reflection, the way between `Struct` and JSON, and how the audit's
+//! chain is verified.
 //!
 //! The contract itself, with a comment on every element, is `proto/metagov/v1/`.
 //! Server traits are not here: only the gateway needs them, and it builds its own.
 
+pub mod audit;
 pub mod json;
 
 /// Package `metagov.v1`. Its documentation is in the `.proto` files.

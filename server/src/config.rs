@@ -23,6 +23,8 @@ pub use access::Access;
 pub use limits::Limits;
 pub use operator::Operator;
 pub use outgoing::Outgoing;
+pub(crate) use values::duration;
+
 pub use settings::{Unknown, explain, unknown_variables, with_variables};
 
 const MS_100: Duration = Duration::from_millis(100);

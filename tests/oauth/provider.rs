@@ -311,7 +311,9 @@ impl State {
 
     fn me(&mut self, request: &Request) -> ResponseTemplate {
         let Some((_, person)) = self.person(request) else {
-            return says(401, json!({ "errors": ["Who are you?"] }));
+            // It repeats what was said to it, as some do.
+            let said = format!("{:?}", request.headers);
+            return says(401, json!({ "errors": [said] }));
         };
         let name = format!("The {} square", person.square);
         says(

@@ -20,7 +20,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// A whole number and a unit (`500ms`, `60s`, `5m`, `12h`, `30d`), within bounds.
-pub(super) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let value = whole(text, &UNITS)
         .map(Duration::from_millis)
         .ok_or_else(|| format!("{text:?} is no duration, such as 500ms, 60s, 5m, 12h or 30d"))?;

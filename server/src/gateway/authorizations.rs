@@ -57,7 +57,7 @@ pub struct Callback {
 }
 
 /// How an authorization ended, and where the person goes now.
-pub struct Ended {
+pub struct Redirect {
     /// For which community it was.
     pub community_id: CommunityId,
     /// Where the person goes.
@@ -127,7 +127,7 @@ impl Gateway {
         self: &Arc<Self>,
         plugin: String,
         callback: Callback,
-    ) -> Result<Option<Ended>> {
+    ) -> Result<Option<Redirect>> {
         let hash = hash(&callback.state);
         // Whoever guesses makes us write nothing.
         if !authorizations::is_begun(&self.store, &hash).await? {
@@ -146,7 +146,7 @@ impl Gateway {
                 return Ok(None);
             };
             let outcome = gateway.redeem(&begun, callback).await;
-            Ok(Some(Ended {
+            Ok(Some(Redirect {
                 community_id: begun.community_id,
                 redirect_uri: begun.redirect_uri,
                 caller_state: begun.caller_state,

@@ -2,13 +2,16 @@
 //! saved before any of them gets it, so that a refresh token which the platform replaces
 //! is not lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use super::{Gateway, steps::only_read};
+use super::{Gateway, mask, steps::only_read};
 use crate::{
     error::{Error, Result, Trouble},
     model::{Credentials, Installation, InstallationId, Time},
-    plugins::kit::{Held, Plugin},
+    plugins::kit::{Call, Held, Plugin},
     store::{credentials, installations},
 };
 
@@ -21,6 +24,38 @@ pub(super) fn given(credentials: Option<Credentials>) -> Held {
         let given = credentials.clone().ok_or_else(none);
         Box::pin(async move { given })
     })
+}
+
+/// What a step was told of credentials.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    /// The tokens that it knows.
+    pub(super) fn tokens(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, held: &Credentials) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.extend(tokens_of(held));
+    }
+}
+
+/// Notes what the step is told: it must not be repeated.
+pub(super) fn told(call: &mut Call) -> Told {
+    let told = Told::default();
+    let (held, noted) = (call.credentials.clone(), told.clone());
+    call.credentials = Arc::new(move || {
+        let (held, noted) = (held(), noted.clone());
+        Box::pin(async move { held.await.inspect(|held| noted.note(held)) })
+    });
+    told
+}
+
+fn tokens_of(held: &Credentials) -> impl Iterator<Item = String> {
+    let access = std::iter::once(held.access_token.clone());
+    access.chain(held.refresh_token.clone())
 }
 
 impl Gateway {
@@ -82,9 +117,10 @@ impl Gateway {
         let oauth = self.oauth(plugin)?;
         let mut call = self.call(plugin, installation).await?;
         call.credentials = given(None);
-        let name = &installation.plugin;
-        let (renewed, _) = self.run_step(name, call, &oauth.refresh, old).await;
-        renewed.map_err(only_read)
+        let tokens: Vec<String> = tokens_of(&old).collect();
+        let step = &oauth.refresh;
+        let (renewed, _) = self.run_step(installation, call, step, old).await;
+        renewed.map_err(|error| mask::without(only_read(error), tokens))
     }
 
     /// Keeps what is new, unless somebody authorized it anew in the meantime.

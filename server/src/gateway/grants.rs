@@ -10,6 +10,7 @@ use super::{
     communities::FAREWELL,
     credentials,
     identities::link_login,
+    mask,
     plugins::{changed, check_unique, set_state, touch},
     signals,
     steps::only_read,
@@ -106,12 +107,14 @@ impl Gateway {
     ) -> Result<T> {
         let name = &plugin.descriptor.name;
         let flow = flow.ok_or_else(|| Error::internal(format!("{name} grants no such thing")))?;
+        // Something to speak of; what it has is nobody's.
+        let nothing = self.new_installation(community.clone(), name, Object::new())?;
         let call = Call {
             config: Object::new(),
             operator: self.settings.of_plugin(name),
             http: self.way_out(plugin),
             place: Place {
-                installation_id: InstallationId::new(),
+                installation_id: nothing.id,
                 community_id: community.clone(),
                 platform_id: String::new(),
                 webhook_url: String::new(),
@@ -119,8 +122,9 @@ impl Gateway {
             state: Arc::default(),
             credentials: credentials::given(None),
         };
-        let (read, _) = self.run_step(name, call, &flow.read, granted).await;
-        read.map_err(only_read)
+        let tokens = mask::tokens_in(&granted.answer);
+        let (read, _) = self.run_step(&nothing, call, &flow.read, granted).await;
+        read.map_err(|error| mask::without(only_read(error), tokens))
     }
 
     /// The installation that is granted: a new one, or that which is there.
@@ -170,10 +174,12 @@ impl Gateway {
     async fn set_up_granted(&self, plugin: &Plugin, grant: &Grant) -> Result<Installed> {
         let mut call = self.call(plugin, &grant.installation).await?;
         call.credentials = credentials::given(grant.credentials.clone());
-        let name = &plugin.descriptor.name;
-        let installed = self.run_step(name, call, &plugin.setup, ()).await.0?;
-        let proved = &grant.installation.platform_id;
+        let installation = &grant.installation;
+        let (installed, _) = self.run_step(installation, call, &plugin.setup, ()).await;
+        let installed = installed?;
+        let proved = &installation.platform_id;
         if !installed.platform_id.is_empty() && installed.platform_id != *proved {
+            let name = &plugin.descriptor.name;
             let what = format!("{name} sets up something else than was authorized");
             return Err(Error::internal(what));
         }

@@ -8,9 +8,11 @@
 //! Read `communities.rs` (the simplest), `actions.rs`, `processes.rs`, then `advance.rs` (how a
 //! process changes), `signals.rs` (what plugins ask for) and `chores.rs` (what happens by the clock).
 
+mod access;
 mod actions;
 mod advance;
 mod after;
+mod audit;
 mod authorizations;
 mod chores;
 mod communities;
@@ -20,11 +22,13 @@ mod grants;
 mod hooks;
 mod identities;
 mod locks;
+mod mask;
 mod plugins;
 mod processes;
 mod requests;
 mod signals;
 mod steps;
+mod tokens;
 mod votes;
 mod watching;
 
@@ -37,12 +41,15 @@ use std::{
 use tokio::sync::{Notify, RwLock};
 use url::Url;
 
+pub use access::About;
 pub use actions::Performing;
-pub use authorizations::{Authorizing, Callback, Ended, Outcome};
+pub use audit::Ended;
+pub use authorizations::{Authorizing, Callback, Outcome, Redirect};
 pub use communities::CommunityChanges;
 pub use identities::IdentityFilter;
 pub use plugins::Enabling;
 pub use processes::{ProcessFilter, Starting};
+pub use tokens::NewToken;
 
 use crate::{
     error::{Error, Result, Thing},
@@ -72,6 +79,8 @@ pub struct Settings {
     pub event_retention: Duration,
     /// Where people may be sent after an authorization.
     pub redirect_uris: Vec<String>,
+    /// Whether everybody may do everything, without a token.
+    pub insecure_no_auth: bool,
     /// The operator's settings for plugins, by plugin.
     pub operator: BTreeMap<String, Object>,
 }
@@ -92,6 +101,8 @@ pub struct Gateway {
     plugins: BTreeMap<String, Plugin>,
     http: Http,
     settings: Settings,
+    tokens: tokens::Tokens,
+    audit: audit::Audit,
     /// One step of a process at a time.
     locks: Locks<ProcessId>,
     /// One refresh of an installation's credentials at a time.
@@ -124,6 +135,8 @@ impl Gateway {
         }
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            tokens: tokens::Tokens::default(),
+            audit: audit::Audit::start(store.clone()),
             store,
             feed,
             plugins: by_name,

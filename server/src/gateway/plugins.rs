@@ -405,7 +405,7 @@ impl Gateway {
         let tell = async {
             let mut call = self.call(plugin, installation).await?;
             call.credentials = credentials.unwrap_or(call.credentials);
-            self.run_step(&installation.plugin, call, step, ()).await.0
+            self.run_step(installation, call, step, ()).await.0
         };
         let told = tokio::time::timeout_at(until, tell).await;
         if !matches!(told, Ok(Ok(()))) {

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::Gateway;
+use super::{Gateway, credentials, mask};
 use crate::{
     error::{Error, Result, Trouble},
     model::Installation,
@@ -60,20 +60,23 @@ impl Gateway {
             Ok(call) => call,
             Err(error) => return (Err(error), false),
         };
-        self.run_step(&installation.plugin, call, step, input).await
+        self.run_step(installation, call, step, input).await
     }
 
-    /// Runs a step of a plugin with what it is given.
+    /// Runs a step of an installation with what it is given.
     pub(super) async fn run_step<I, O: Send + 'static>(
         &self,
-        plugin: &str,
-        call: Call,
+        installation: &Installation,
+        mut call: Call,
         step: &Step<I, O>,
         input: I,
     ) -> (Result<O>, bool) {
-        let http = call.http.clone();
+        let (http, told) = (call.http.clone(), credentials::told(&mut call));
         let done = within(self.settings.step_timeout, &http, step(call, input)).await;
-        let done = done.map_err(|error| error.of_plugin(plugin));
+        let done = done.map_err(|error| {
+            let error = self.masked(installation, error.of_plugin(&installation.plugin));
+            mask::without(error, told.tokens())
+        });
         (done, http.wrote())
     }
 

@@ -23,7 +23,7 @@ use url::{Url, form_urlencoded};
 use super::{Place, Public, status::Failure};
 use crate::{
     error::{Error, Thing, Trouble},
-    gateway::{Callback, Ended, Outcome},
+    gateway::{Callback, Outcome, Redirect},
 };
 
 /// The most bytes of a query.
@@ -77,7 +77,7 @@ fn read(query: &str) -> Option<Callback> {
 }
 
 /// Where the person goes, with what came of it, and never with a token.
-fn redirect(ended: &Ended) -> Response {
+fn redirect(ended: &Redirect) -> Response {
     let Ok(mut url) = Url::parse(&ended.redirect_uri) else {
         return page(StatusCode::BAD_REQUEST, UNKNOWN);
     };

@@ -8,6 +8,7 @@
 
 mod authorization;
 mod ballot;
+mod bearer;
 mod community;
 mod delivery;
 mod event;
@@ -21,6 +22,7 @@ mod token;
 
 pub use authorization::{Authorization, Credentials, Purpose};
 pub use ballot::Ballot;
+pub use bearer::Bearer;
 pub use community::Community;
 pub use delivery::{Delivery, DeliveryState, Hook, HookReply};
 pub use event::{Change, Event, EventKind, Initiator, NewEvent, Payload, PlatformEvent};

@@ -9,6 +9,7 @@
 //! model's types here and nowhere else. May use `model`, `error`, sea-orm. Read
 //! `writer.rs` first, then `events.rs`.
 
+pub mod audit;
 pub mod authorizations;
 mod cache;
 pub mod communities;
@@ -18,12 +19,15 @@ mod entity;
 pub mod events;
 pub mod identities;
 pub mod installations;
+pub mod master_key;
 mod open;
 pub mod processes;
 pub mod requests;
 mod seal;
+mod sealed;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod writer;
 
 use std::sync::Arc;
@@ -32,6 +36,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlErr};
 use serde::{Serialize, de::DeserializeOwned};
 
 use cache::Cache;
+pub use master_key::{KeySource, OpenError};
 pub use open::{Settings, migrate};
 pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
