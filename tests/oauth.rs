@@ -397,6 +397,31 @@ async fn a_square_that_is_claimed_is_not_believed() {
     assert_eq!(installation.platform_id, "north");
 }
 
+/// Where the operator's own token is used, only the proof is wanted.
+#[tokio::test]
+async fn a_bot_needs_no_credentials_of_a_community() {
+    let scene = Scene::open().await;
+    let of_bot = |community| AuthorizePluginRequest {
+        plugin: "bot-plaza".into(),
+        ..install(community)
+    };
+    let told = scene.goes(of_bot("commons"), steward("north")).await.told();
+    let id = &told["installation_id"];
+    assert_eq!(scene.installation(id).await.platform_id, "north");
+    assert_eq!(scene.count("credential").await, 0);
+    let taken = scene.goes(of_bot("others"), steward("north")).await;
+    assert_eq!(taken.error(), "wrong_community");
+    // A plugin that sets up nothing still knows whose square it is.
+    let request = UpdateInstallationRequest {
+        installation_id: id.clone(),
+        config_patch: object(json!({ "greeting": "Beep" })),
+        etag: String::new(),
+    };
+    let updated = scene.api().plugins().update_installation(request).await;
+    let updated = updated.unwrap().into_inner().installation.unwrap();
+    assert_eq!(updated.platform_id, "north");
+}
+
 #[tokio::test]
 async fn who_authorizes_again_keeps_the_installation() {
     let scene = Scene::open().await;

@@ -37,6 +37,15 @@ pub(crate) fn login_only() -> Plugin {
     squares("login-plaza").login(ask_to_log_in, account).build()
 }
 
+/// Where the operator's own bot speaks: nothing that was granted is kept, and nothing is
+/// set up.
+pub(crate) fn with_a_bot() -> Plugin {
+    Plugin::new::<Config, Operator>("bot-plaza", "Squares where a bot meets people.")
+        .oauth(client)
+        .install(ask_to_install, invited)
+        .build()
+}
+
 fn squares(name: &str) -> Builder<Config, Operator, AnOAuth> {
     Plugin::new::<Config, Operator>(name, "Squares where people meet.")
         .setup(setup)
@@ -161,6 +170,14 @@ async fn installed(cx: &Door, granted: Granted<Answer>) -> Result<Authorized> {
         signals: vec![Signal::Link {
             account: an_account(as_user),
         }],
+    })
+}
+
+async fn invited(cx: &Door, granted: Granted<Answer>) -> Result<Authorized> {
+    let authorized = installed(cx, granted).await?;
+    Ok(Authorized {
+        credentials: None,
+        ..authorized
     })
 }
 

@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) life: Option<u64>,
     /// Whether a refresh token works once.
     pub(super) rotates: bool,
+    /// How long an answer at the token's address takes.
+    pub(super) delay: Duration,
     /// What is answered instead at the token's address.
     pub(super) instead: Option<ResponseTemplate>,
     /// The forms that came to the token's address.
@@ -89,6 +91,7 @@ impl Provider {
             made: 0,
             life: None,
             rotates: true,
+            delay: Duration::ZERO,
             instead: None,
             forms: Vec::new(),
             said_with: Vec::new(),
@@ -266,7 +269,7 @@ impl State {
                 json!({ "error": "invalid_grant", "error_description": said }),
             );
         };
-        says(200, self.grant(person))
+        says(200, self.grant(person)).set_delay(self.delay)
     }
 
     /// A code works once, for who began it, and from where they did.

@@ -65,7 +65,13 @@ impl Seen {
 
 pub(super) fn configured(config: &mut Config, provider: &Provider) {
     config.access.redirect_uris = vec![DONE.to_owned(), THEMED.to_owned()];
-    for name in ["plaza", "old-plaza", "mint-plaza", "login-plaza"] {
+    for name in [
+        "plaza",
+        "old-plaza",
+        "mint-plaza",
+        "bot-plaza",
+        "login-plaza",
+    ] {
         let settings = json!({
             "api_url": provider.uri(), "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
         });
@@ -89,6 +95,7 @@ impl Scene {
             plaza::plugin(),
             plaza::without_pkce(),
             plaza::with_a_mint(),
+            plaza::with_a_bot(),
             plaza::login_only(),
         ];
         let gateway = Gateway::start_with(configure, plugins).await;
