@@ -44,6 +44,7 @@ mod sourcecred;
 mod stage;
 mod stand;
 mod timers;
+mod verification;
 mod watch_process;
 mod web;
 
