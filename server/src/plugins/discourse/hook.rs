@@ -160,7 +160,7 @@ fn moment(text: Option<String>) -> Option<Time> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use hmac::{Hmac, KeyInit, Mac};
     use serde_json::{Value, json};
@@ -188,7 +188,7 @@ mod tests {
         kit::Call {
             config: config.as_object().unwrap().clone(),
             operator: kit::Object::new(),
-            http: kit::Http::new(Duration::from_secs(1)).unwrap(),
+            http: kit::Http::new(kit::HttpSettings::local()).unwrap(),
             place: kit::Place {
                 installation_id: named("01890a5d-ac96-774b-bcce-b302099a8057"),
                 community_id: named("commons"),
@@ -196,6 +196,7 @@ mod tests {
                 webhook_url: String::new(),
             },
             state: Arc::default(),
+            credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
         }
     }
 
