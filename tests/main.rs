@@ -50,6 +50,7 @@ mod stage;
 mod stand;
 mod timers;
 mod tls;
+mod verification;
 mod watch_process;
 mod web;
 
