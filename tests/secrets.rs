@@ -1,5 +1,9 @@
 //! Secrets: they go in, to the platform, and nowhere else.
 
+mod at_rest;
+mod canary;
+mod vault;
+
 use metagov_proto::v1::{
     CheckInstallationRequest, GetInstallationRequest, ListInstallationsRequest,
     UpdateInstallationRequest,
