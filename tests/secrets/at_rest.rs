@@ -38,21 +38,21 @@ async fn turns_sour(server: &MockServer) {
     mock.with_priority(1).mount(server).await;
 }
 
-fn configured(config: &mut Config) {
+pub(super) fn configured(config: &mut Config) {
     let key = ("app_key".to_owned(), json!(OPERATOR));
     let settings = [key].into_iter().collect();
     config.operator.insert("vault".to_owned(), settings);
 }
 
-struct Vault {
-    gateway: Gateway,
-    server: MockServer,
+pub(super) struct Vault {
+    pub(super) gateway: Gateway,
+    pub(super) server: MockServer,
     installation: Installation,
     said: Vec<String>,
 }
 
 impl Vault {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let server = platform().await;
         let gateway = Gateway::start_with(configured, vec![vault::plugin()]).await;
         gateway.api.community("a").await;
@@ -71,7 +71,7 @@ impl Vault {
         self.installation.installation_id.clone()
     }
 
-    fn slug(&self) -> String {
+    pub(super) fn slug(&self) -> String {
         slug_of(&self.installation)
     }
 
@@ -99,7 +99,7 @@ impl Vault {
     }
 
     /// Everything that can go wrong, with what is said of it.
-    async fn goes_wrong(&mut self) {
+    pub(super) async fn goes_wrong(&mut self) {
         let api = self.gateway.api.clone();
         let started = api.start("a", "vault.heist", json!({})).await.unwrap();
         self.acts("open").await;

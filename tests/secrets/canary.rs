@@ -19,7 +19,11 @@ pub(super) fn found<'a>(bytes: &[u8], canaries: &[&'a str]) -> Vec<&'a str> {
 pub(super) fn found_in_folder(folder: &Path, canaries: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     for file in data_files(folder) {
-        let bytes = fs::read(&file).unwrap();
+        let bytes = match fs::read(&file) {
+            // SQLite removes its log when it is closed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            bytes => bytes.unwrap(),
+        };
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         all.extend(
             found(&bytes, canaries)

@@ -188,7 +188,9 @@ impl Gateway {
         let mut new = old.clone();
         (new.config, new.secrets) = plugin.split(config);
         new.secret_names = new.secrets.0.keys().cloned().collect();
-        let installed = self.step(&new, &plugin.setup, ()).await?;
+        let installed = self.step(&new, &plugin.setup, ()).await;
+        // The platform may still speak of the secrets of before.
+        let installed = installed.map_err(|error| self.masked(&old, error))?;
         new.platform_id.clone_from(&installed.platform_id);
         new.problem = None;
         new.poll_failures = 0;
