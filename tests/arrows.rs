@@ -20,7 +20,9 @@ const ROOMS: &str = "
     error   | model                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     config  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
-    cli     |                                  | reqwest sea_orm metagov_migrations axum
+    cli     | config                           | reqwest sea_orm metagov_migrations axum
+    folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
+    listen  | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
     log     | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
 ";
 

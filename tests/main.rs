@@ -3,9 +3,12 @@
 //! which claim is shown where.
 
 mod acceptance;
+mod access;
 mod actions;
 mod apply;
 mod arrows;
+mod audit;
+mod bad_frames;
 mod bad_input;
 mod bad_values;
 mod ballot;
@@ -22,11 +25,14 @@ mod enabling;
 mod events;
 mod fakes;
 mod filters;
+mod fuzz;
+mod gate;
 mod golden;
 mod harness;
 mod hooks;
 mod identities;
 mod kit;
+mod limits;
 mod platform_faults;
 mod plugins;
 mod process_lists;
@@ -36,11 +42,13 @@ mod public_actions;
 mod randomness;
 mod requests;
 mod retention;
+mod roles;
 mod secrets;
 mod sourcecred;
 mod stage;
 mod stand;
 mod timers;
+mod tls;
 mod watch_process;
 mod web;
 

@@ -30,6 +30,8 @@ pub(crate) fn plugin() -> Plugin {
         .unsigned_webhook(receive)
         .route(route)
         .action("bow", "Bow.", bow)
+        .action("applaud", "Applaud, which anybody may.", bow)
+        .anonymous()
         .action("show", "Show a scene.", show)
         .action("last-scene", "The scene that was shown last.", last_scene)
         .read_only()
@@ -105,8 +107,7 @@ fn fold(_: &str, last: Option<i64>, scene: i64) -> Result<Folded<i64>> {
 }
 
 fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
-    let body: Value =
-        serde_json::from_slice(&hook.body).map_err(|_| invalid("body", "is no JSON"))?;
+    let body = Value::Object(hook.json()?);
     let signal = match body["play"].as_str() {
         Some(title) => Signal::Refresh {
             key: title.to_owned(),
@@ -122,8 +123,7 @@ fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
 /// The hook of all communities: `{"to": url, …}` goes to that platform's, and
 /// `{"challenge": text}` is answered.
 fn route(_: &Nothing, hook: &Hook) -> Result<Routed> {
-    let body: Value =
-        serde_json::from_slice(&hook.body).map_err(|_| invalid("body", "is no JSON"))?;
+    let body = Value::Object(hook.json()?);
     if !body["challenge"].is_null() {
         return Ok(Routed::Reply(HookReply::json(&body["challenge"])));
     }

@@ -1,4 +1,5 @@
-//! The command line of `metagov`: `serve`, `migrate`, `rekey`, `apply`, `version`.
+//! The command line of `metagov`: `serve`, `migrate` and `rekey`, and the verbs that are
+//! clients.
 //!
 //! Exit codes: see [`metagov::cli`].
 
@@ -15,7 +16,7 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use metagov::{
     StartError,
-    cli::{Exit, Failure, apply::Apply},
+    cli::{Audit, Deliveries, Exit, Failure, Tokens, Webhooks, apply::Apply},
     config::{self, Config, Operator},
     plugins,
 };
@@ -55,6 +56,18 @@ enum Verb {
     },
     /// Makes a community of a running gateway as a document says.
     Apply(Apply),
+    /// Creates, lists and revokes the tokens of a running gateway.
+    #[command(subcommand)]
+    Token(Tokens),
+    /// Lists who changed what or was refused, and verifies that nobody changed the list.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Lists what platforms delivered to a running gateway, and tries again what failed.
+    #[command(subcommand)]
+    Delivery(Deliveries),
+    /// Changes the addresses at which platforms reach a running gateway.
+    #[command(subcommand)]
+    Webhook(Webhooks),
     /// Prints the version.
     Version,
 }
@@ -104,10 +117,11 @@ fn begin() -> Result<(), Failure> {
             let rekey = rekey(&config, new_master_key_file.as_deref());
             finish(runtime(Builder::new_current_thread())?, rekey)
         }
-        Verb::Apply(apply) => {
-            let runtime = runtime(Builder::new_current_thread())?;
-            finish(runtime, apply.run(&mut io::stdout()))
-        }
+        Verb::Apply(apply) => call(apply.run(&mut io::stdout())),
+        Verb::Token(tokens) => call(tokens.run(&mut io::stdout())),
+        Verb::Audit(audit) => call(audit.run(&mut io::stdout())),
+        Verb::Delivery(deliveries) => call(deliveries.run(&mut io::stdout())),
+        Verb::Webhook(webhooks) => call(webhooks.run(&mut io::stdout())),
         Verb::Version => {
             println!("metagov {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -136,6 +150,11 @@ fn warn_of_unknown_variables(command: &clap::Command) {
 
 fn runtime(mut builder: Builder) -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(other)
+}
+
+/// Runs a verb that is a client.
+fn call(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    finish(runtime(Builder::new_current_thread())?, verb)
 }
 
 fn finish<T>(
@@ -227,6 +246,27 @@ mod tests {
         let operator = Operator::of(schemas).unwrap();
         let command = Line::command().mut_subcommand("serve", |serve| operator.add_to(serve));
         config::with_variables(command).debug_assert();
+    }
+
+    /// A flag that says what to do this once is no setting: METAGOV_ROLE, say, must not
+    /// decide what a token may do.
+    #[test]
+    fn verbs_of_clients_take_only_their_connection_from_variables() {
+        let command = config::with_variables(Line::command());
+        let connection = ["endpoint", "token", "data_dir", "ca", "insecure_plaintext"];
+        let clients = ["apply", "token", "audit", "delivery", "webhook"];
+        let mut verbs: Vec<&clap::Command> = clients
+            .iter()
+            .map(|name| command.find_subcommand(name).unwrap())
+            .collect();
+        while let Some(verb) = verbs.pop() {
+            verbs.extend(verb.get_subcommands());
+            let with = verb.get_arguments().filter(|arg| arg.get_env().is_some());
+            let with: Vec<&str> = with.map(|arg| arg.get_id().as_str()).collect();
+            let own = verb.get_subcommands().next().is_none();
+            let expected = if own { &connection[..] } else { &[] };
+            assert_eq!(with, expected, "{}", verb.get_name());
+        }
     }
 
     #[test]

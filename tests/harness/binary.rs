@@ -7,13 +7,15 @@ use std::{
     sync::mpsc,
 };
 
-use super::{Api, PATIENCE};
+use super::{Api, PATIENCE, admin_token};
 
 /// `metagov serve` on a data folder.
 pub(crate) struct Binary {
     child: Child,
     /// Where gRPC is served.
     pub(crate) endpoint: String,
+    /// The one that the first start made.
+    pub(crate) token: String,
     /// Lines of the log from here on.
     pub(crate) log: mpsc::Receiver<String>,
 }
@@ -53,6 +55,10 @@ impl Binary {
             "127.0.0.1:0",
             "--data-dir",
             data,
+            // Platforms are faked on this machine, over http.
+            "--allow-http",
+            "--allow-cidr",
+            "127.0.0.0/8",
         ];
         let mut command = Self::command(&[&own, args].concat());
         command
@@ -76,12 +82,25 @@ impl Binary {
         Self {
             child,
             endpoint,
+            token: admin_token(Path::new(data)),
             log,
         }
     }
 
     pub(crate) async fn api(&self) -> Api {
-        Api::connect(&self.endpoint).await
+        Api::connect(&self.endpoint, &self.token).await
+    }
+
+    /// How much memory it holds, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let file = format!("/proc/{}/statm", self.child.id());
+        let pages = std::fs::read_to_string(file).unwrap();
+        let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        resident * 4096
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL: it has no chance to write anything.

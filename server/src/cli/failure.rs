@@ -18,6 +18,11 @@ pub enum Exit {
     NotNow = 5,
 }
 
+/// Where a token comes from.
+const NO_TOKEN: &str = "the token sent is that of --token, else of METAGOV_TOKEN, else, to a \
+    gateway on this machine, that of the file admin.token in --data-dir (METAGOV_DATA_DIR); an \
+    admin makes others with `metagov token create`";
+
 /// Why a verb failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -44,6 +49,10 @@ impl Failure {
         for fault in fields.into_iter().flatten() {
             text += "\n  ";
             text += &printable(&format!("{}: {}", fault.field, fault.description));
+        }
+        if status.code() == Code::Unauthenticated {
+            text += "\n  ";
+            text += NO_TOKEN;
         }
         let exit = exit(status.code(), reason.unwrap_or_default());
         Self { exit, text }
@@ -93,9 +102,11 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// One line that cannot steer a terminal: a platform's words may be in it.
-fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), " ")
+/// One line that cannot steer a terminal, nor turn the direction in which it is read: a
+/// platform's words may be in it.
+pub(super) fn printable(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|c: char| c.is_control() || turns(c), " ")
 }
 
 #[cfg(test)]
@@ -127,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_token_is_told_where_one_comes_from() {
+        let failure = Failure::answered("tokens", &Status::unauthenticated("no valid token"));
+        assert_eq!(failure.exit, Exit::Refused);
+        for word in ["--token", "METAGOV_TOKEN", "admin.token", "token create"] {
+            assert!(failure.text.contains(word), "{failure}");
+        }
+    }
+
+    #[test]
     fn the_exit_code_says_whether_to_run_it_again() {
         assert_eq!(exit(Code::Unavailable, ""), Exit::NotNow);
         assert_eq!(
@@ -144,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_answer_cannot_steer_the_terminal() {
-        let failure = Failure::answered("a", &Status::internal("\u{1b}[2Jb\nerror: c"));
-        assert_eq!(failure.to_string(), "a:  [2Jb error: c [INTERNAL]");
+        let failure = Failure::answered("a", &Status::internal("\u{1b}[2Jb\nerror: c\u{202e}"));
+        assert_eq!(failure.to_string(), "a:  [2Jb error: c  [INTERNAL]");
     }
 }

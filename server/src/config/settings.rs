@@ -1,7 +1,7 @@
 //! The rule that makes a flag a variable: `--a-b` is `METAGOV_A_B`.
 
 use clap::{
-    ArgAction, Command,
+    Arg, ArgAction, Command,
     error::{ContextKind, ContextValue, Error, ErrorKind},
 };
 use std::error::Error as _;
@@ -9,11 +9,11 @@ use std::error::Error as _;
 const PREFIX: &str = "METAGOV_";
 
 /// Lets every flag that takes a value be given as its variable, in the command and
-/// below it. A variable that is set but empty counts as unset.
+/// below it. A variable that is set but empty counts as unset. A flag that hides its
+/// variable has none: it says what to do this once, and is no setting.
 pub fn with_variables(command: Command) -> Command {
     let command = command.mut_args(|arg| {
-        let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-        let Some(flag) = arg.get_long().filter(|_| takes_value) else {
+        let Some(flag) = arg.get_long().filter(|_| is_setting(&arg)) else {
             return arg;
         };
         let name = variable(flag);
@@ -23,6 +23,11 @@ pub fn with_variables(command: Command) -> Command {
         if empty { arg } else { arg.env(name) }
     });
     command.mut_subcommands(with_variables)
+}
+
+fn is_setting(arg: &Arg) -> bool {
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    takes_value && !arg.is_hide_env_set()
 }
 
 /// The variable of a flag.
@@ -56,7 +61,8 @@ pub fn unknown_variables(command: &Command, names: impl Iterator<Item = String>)
 }
 
 fn known_variables(command: &Command) -> Vec<String> {
-    let own = command.get_arguments().filter_map(|arg| arg.get_long());
+    let own = command.get_arguments().filter(|arg| is_setting(arg));
+    let own = own.filter_map(|arg| arg.get_long());
     let mut known: Vec<String> = own.map(variable).collect();
     known.extend(command.get_subcommands().flat_map(known_variables));
     known
@@ -128,7 +134,6 @@ fn in_one_line(error: &Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Arg;
 
     fn command() -> Command {
         let serve = Command::new("serve").arg(Arg::new("listen").long("listen"));
@@ -153,6 +158,16 @@ mod tests {
         };
         assert_eq!(of("serve", "poll"), "METAGOV_POLL_INTERVAL");
         assert_eq!(of("apply", "token"), "METAGOV_TOKEN");
+    }
+
+    #[test]
+    fn what_hides_its_variable_has_none() {
+        let role = Arg::new("role").long("role").hide_env(true);
+        let command = with_variables(self::command().arg(role));
+        let role = command.get_arguments().find(|a| a.get_id() == "role");
+        assert_eq!(role.unwrap().get_env(), None);
+        let names = ["METAGOV_ROLE".to_owned()];
+        assert_eq!(unknown_variables(&command, names.into_iter()).len(), 1);
     }
 
     #[test]

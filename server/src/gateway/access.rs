@@ -93,7 +93,11 @@ impl Gateway {
             if !governs {
                 return Err(too_small("driver in every community"));
             }
-            let found = self.community_of(thing).await?;
+            let found = match self.community_of(thing).await {
+                // Nothing is kept from them, so other faults of the call may come first.
+                Err(Error::NotFound(_)) if scope == Scope::Everywhere => continue,
+                found => found?,
+            };
             if !scope.holds(&found) {
                 return Err(Error::NotFound(absent(thing)));
             }
@@ -128,7 +132,7 @@ impl Gateway {
 }
 
 /// The token of an `authorization` header.
-fn bearer(header: &[u8]) -> Option<Bearer> {
+pub fn bearer(header: &[u8]) -> Option<Bearer> {
     let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
     is_bearer.then(|| Bearer::parse(token)).flatten()

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const TOKENS: &str = "tokens";
-const ENTRIES: &str = "audit entries";
+const ENTRIES: &str = "audit-entries";
 const MAX_NAME: usize = 200;
 const MAX_COMMUNITIES: usize = 1000;
 
@@ -135,9 +135,9 @@ fn scope(ids: &[String]) -> Result<Scope> {
         let why = format!("has more than {MAX_COMMUNITIES} entries");
         return Err(Error::invalid("token.community_ids", why));
     }
-    let each = ids.iter().enumerate();
-    let communities: BTreeSet<CommunityId> = each
-        .map(|(at, id)| input::community_id(&format!("token.community_ids/{at}"), id))
+    let communities: BTreeSet<CommunityId> = ids
+        .iter()
+        .map(|id| input::community_id("token.community_ids", id))
         .collect::<Result<_>>()?;
     Ok(Scope::Only(communities))
 }

@@ -162,7 +162,7 @@ requests! {
     CreateTokenRequest: Admin, |r| vec![], String::new();
     ListTokensRequest: Admin, |r| vec![], String::new();
     RevokeTokenRequest: Admin, |r| vec![], r.token_id;
-    ListAuditEntriesRequest: Admin, |r| communities(std::slice::from_ref(&r.community_id))?, r.community_id;
+    ListAuditEntriesRequest: Admin, |r| maybe_community(&r.community_id)?, r.community_id;
 }
 
 /// Anybody may perform what the plugin lets anybody perform.
@@ -187,9 +187,17 @@ fn community(text: &str) -> Result<Vec<About>> {
     Ok(vec![About::Community(id)])
 }
 
+fn maybe_community(text: &str) -> Result<Vec<About>> {
+    match text {
+        "" => Ok(Vec::new()),
+        text => community(text),
+    }
+}
+
 fn communities(texts: &[String]) -> Result<Vec<About>> {
-    let named = texts.iter().filter(|text| !text.is_empty());
-    let each = named.map(|text| input::community_id("community_ids", text).map(About::Community));
+    let each = texts
+        .iter()
+        .map(|text| input::community_id("community_ids", text).map(About::Community));
     each.collect()
 }
 
