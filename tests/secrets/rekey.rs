@@ -157,6 +157,48 @@ async fn damaged_and_swapped_rows_are_named_and_nothing_is_changed() {
     assert_eq!(fs::read(stored.file("master.key")).unwrap(), key);
 }
 
+/// What platforms granted, and what proves that we have asked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_granted_is_encrypted_anew_with_the_rest() {
+    let stored = Stored::make().await;
+    let id = "01900000-0000-7000-8000-000000000001";
+    let places = [
+        ["credential.granted", id],
+        ["authorization.verifier", "hash"],
+    ];
+    let keys = stored.keys("master.key");
+    let [granted, verifier] = places.map(|place| keys.seal(&place, b"a token").unwrap());
+    let blob = id.replace('-', "");
+    stored
+        .run(&format!(
+            "INSERT INTO credential (installation_id, granted) VALUES (x'{blob}', '{granted}')"
+        ))
+        .await;
+    let columns = "state_hash, community_id, plugin, purpose, redirect_uri, caller_state, verifier, expire_time";
+    let values = format!("'hash', 'a', 'vault', 'install', '', '', '{verifier}', 0");
+    let row = format!("INSERT INTO authorization ({columns}) VALUES ({values})");
+    stored.run(&row).await;
+    // One of a platform without PKCE has nothing to seal.
+    stored
+        .run(&row.replace("'hash'", "'other'").replace(&verifier, ""))
+        .await;
+    rekey(&stored, None).await.unwrap();
+    let new = stored.keys("master.key");
+    let sql =
+        "SELECT granted FROM credential UNION ALL SELECT verifier FROM authorization ORDER BY 1";
+    let sealed = stored.ask(sql).await;
+    let opened: Vec<bool> = sealed
+        .iter()
+        .map(|text| {
+            places
+                .iter()
+                .any(|place| new.open(place, text).is_ok_and(|it| *it == b"a token"))
+        })
+        .collect();
+    assert_eq!(opened, [false, true, true], "{sealed:?}");
+    assert_eq!(sealed[0], "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_runs_is_left_alone() {
     let stored = Stored::make().await;

@@ -15,11 +15,8 @@ use crate::{
 /// The object of an encoded `google.protobuf.Struct`; `None` if it is none.
 pub fn object(encoded: &[u8]) -> Option<Result<Object>> {
     let fields = Struct::decode(encoded).ok()?;
-    Some(input::object(
-        &JsonLimits::default(),
-        "parameters",
-        Some(fields),
-    ))
+    let limits = JsonLimits::default();
+    Some(input::object(&limits, "parameters", Some(fields)))
 }
 
 /// A text of at most so many characters.
