@@ -117,6 +117,9 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
         insecure_no_auth: config.access.insecure_no_auth,
+        // A page is an answer too, and one event must always fit.
+        max_event_size: (config.limits.max_event_size).min(config.limits.max_response_size / 2),
+        json: json_limits(&config.limits),
         operator: config.operator.clone(),
     };
     let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
@@ -314,6 +317,14 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartEr
             "{setting}: cannot listen at {address}: {error}; choose another address"
         ))
     })
+}
+
+fn json_limits(limits: &config::Limits) -> model::JsonLimits {
+    model::JsonLimits {
+        depth: limits.max_json_depth.into(),
+        values: usize::try_from(limits.max_json_values).unwrap_or(usize::MAX),
+        string: limits.max_json_string,
+    }
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {

@@ -75,6 +75,7 @@ async fn hook(
         headers: headers.collect(),
         query: query.unwrap_or_default(),
         body,
+        ..Hook::default()
     })
 }
 

@@ -77,6 +77,17 @@ struct Api {
     gateway: Arc<Gateway>,
 }
 
+impl Api {
+    /// A JSON object that a caller sent, within the operator's limits.
+    fn object(
+        &self,
+        field: &str,
+        fields: Option<prost_types::Struct>,
+    ) -> crate::error::Result<crate::model::Object> {
+        input::object(&self.gateway.json_limits(), field, fields)
+    }
+}
+
 /// Every service: the whole API.
 pub fn routes(
     gateway: Arc<Gateway>,
