@@ -49,7 +49,7 @@ use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
-    plugins::kit::{Http, Plugin},
+    plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::{
         KeySource, Keys, OpenError, Store,
         master_key::{self, Rekeyed},
@@ -122,7 +122,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         json: json_limits(&config.limits),
         operator: config.operator.clone(),
     };
-    let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
+    let http = Http::new(outgoing(&config)).map_err(broken)?;
     let gateway = Gateway::new(store, feed, plugins, settings, http);
     if !config.access.insecure_no_auth {
         first_token(&config, &gateway).await?;
@@ -329,6 +329,22 @@ fn json_limits(limits: &config::Limits) -> model::JsonLimits {
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(broken)
+}
+
+fn outgoing(config: &Config) -> HttpSettings {
+    let outgoing = &config.outgoing;
+    HttpSettings {
+        allow_http: outgoing.allow_http,
+        allow: outgoing.allow_cidr.clone(),
+        named: named_addresses(&config.operator),
+        connect_timeout: outgoing.connect_timeout,
+        call_timeout: outgoing.call_timeout,
+        max_answer_size: outgoing.max_answer_size,
+        max_answer_ratio: outgoing.max_answer_ratio,
+        max_redirects: outgoing.max_redirects,
+        concurrency: outgoing.platform_concurrency,
+        lookup: outgoing.resolver.0.clone(),
+    }
 }
 
 fn database(config: &Config) -> Result<store::Settings, StartError> {

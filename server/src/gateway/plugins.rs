@@ -100,7 +100,7 @@ impl Gateway {
     /// if that fails.
     async fn set_up(self: &Arc<Self>, mut new: Installation, ask: Ask) -> Result<InstallationId> {
         let plugin = self.plugin(&new.plugin)?;
-        let installed = self.step(&new, &plugin.setup, ()).await?;
+        let installed = self.agree(&new).await?;
         new.platform_id.clone_from(&installed.platform_id);
         check_proved(plugin, &new)?;
         let alone = plugin.operator_credentials;
@@ -198,7 +198,7 @@ impl Gateway {
         let mut new = old.clone();
         (new.config, new.secrets) = plugin.split(config);
         new.secret_names = new.secrets.0.keys().cloned().collect();
-        let installed = self.step(&new, &plugin.setup, ()).await?;
+        let installed = self.agree(&new).await?;
         new.platform_id.clone_from(&installed.platform_id);
         new.problem = None;
         new.poll_failures = 0;

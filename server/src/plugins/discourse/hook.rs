@@ -188,7 +188,7 @@ mod tests {
         kit::Call {
             config: config.as_object().unwrap().clone(),
             operator: kit::Object::new(),
-            http: kit::Http::new(Duration::from_secs(1)).unwrap(),
+            http: kit::Http::new(kit::HttpSettings::local()).unwrap(),
             place: kit::Place {
                 installation_id: named("01890a5d-ac96-774b-bcce-b302099a8057"),
                 community_id: named("commons"),

@@ -14,7 +14,7 @@
 //! - **`receive` and `route` are not async**: they verify and compute. What must be
 //!   asked of the platform is a [`Signal::Refresh`] or a [`Signal::Fetch`].
 //! - **One HTTP client**, [`Context::http`]. It knows what a fault means: nothing done,
-//!   refused, or outcome unknown (`http.rs`). What is large and seldom changes is read
+//!   refused, or outcome unknown, and it goes only where it may (`http/`). What is large and seldom changes is read
 //!   with [`Request::read_cached`].
 //!
 //! - **A hook is verified before it is read.** [`verify`] has a function for each way in
@@ -29,7 +29,6 @@
 
 mod address;
 mod builder;
-mod cache;
 mod context;
 mod erased;
 mod http;
@@ -44,7 +43,7 @@ pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
 pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Row, Step};
-pub use http::{Body, Http, Request, Response};
+pub use http::{Body, Caller, Http, HttpSettings, Lookup, Request, Response, named_addresses};
 pub use process::{
     Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,
 };
