@@ -9,7 +9,7 @@ export INSTA_UPDATE ?= no
 # What `make fuzz` takes.
 export TIME TARGETS JOBS
 
-.PHONY: help run build test rust python bench fuzz tools lint format clippy contract dependencies
+.PHONY: help run build test rust python bench fuzz tools browser lint format clippy contract dependencies
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,7 +27,7 @@ rust: build
 
 # Where the Python tests find the server.
 python: export METAGOV_BIN ?= $(abspath $(TARGET))/debug/metagov
-python: tools build
+python: tools browser build
 	$(PYTEST) -rxs --no-fold-skipped tests/python
 
 bench: ## What the gateway costs, beside a service that does nothing; prints only
@@ -40,6 +40,9 @@ fuzz: ## Fuzzes what reads from outside; TIME=600 seconds each, TARGETS="cursor 
 
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install
+
+browser: ## Installs Chromium for the tests that need it, if root may; else says so
+	@tests/tools/install browser
 
 lint: format clippy contract dependencies ## Formatting, clippy, the contract, and what we depend on
 
