@@ -43,6 +43,8 @@ pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
 pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Row, Step};
+#[doc(hidden)]
+pub use http::fuzz;
 pub use http::{Body, Caller, Http, HttpSettings, Lookup, Request, Response, named_addresses};
 pub use process::{
     Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,
