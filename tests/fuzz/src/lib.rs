@@ -10,6 +10,7 @@
 mod answer;
 mod bearer;
 mod cursor;
+mod hook_bodies;
 mod host;
 mod ids;
 mod object;
@@ -24,6 +25,7 @@ mod times;
 pub use answer::answer;
 pub use bearer::bearer;
 pub use cursor::cursor;
+pub use hook_bodies::hook_bodies;
 pub use host::host;
 pub use ids::ids;
 pub use object::object;
@@ -46,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("discord", discord),
     ("discourse", discourse),
     ("github", github),
+    ("hook_bodies", hook_bodies),
     ("host", host),
     ("ids", ids),
     ("object", object),
