@@ -99,6 +99,10 @@ impl Binary {
         resident * 4096
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: it has no chance to write anything.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -59,11 +59,11 @@ impl Gateway {
         let route = known.route.as_ref().ok_or_else(unknown)?;
         let operator = self.settings.of_plugin(plugin);
         let routed = route((operator, hook.clone()));
-        let routed = routed.map_err(|error| self.masked_for_operator(plugin, error));
         if let Err(Error::Unsigned(why)) = &routed {
             self.refusals.note(plugin, "", why);
         }
-        let platform_id = match routed? {
+        let routed = routed.map_err(|error| self.masked_for_operator(plugin, error))?;
+        let platform_id = match routed {
             Routed::Reply(reply) => return Ok(reply),
             Routed::Nothing => return Ok(HookReply::ok()),
             Routed::To(platform_id) => platform_id,

@@ -22,12 +22,16 @@ pub(super) enum Failure {
     Error(Error),
     /// No such address.
     NoRoute,
-    /// The address takes POST only.
+    /// The address does not take this method.
     NoMethod,
     /// The body has more bytes than this.
     TooLarge(usize),
     /// The body is compressed.
     Encoded,
+    /// It did not arrive in time.
+    TooSlow,
+    /// It was not done in time.
+    TooLong,
 }
 
 impl From<Error> for Failure {
@@ -54,7 +58,7 @@ pub(super) fn answer(failure: Failure) -> Response<Body> {
             (StatusCode::NOT_FOUND, "NOT_FOUND", what)
         }
         Failure::NoMethod => {
-            let what = "this address takes POST only".to_owned();
+            let what = "this address does not take this method".to_owned();
             (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", what)
         }
         Failure::TooLarge(limit) => {
@@ -72,6 +76,14 @@ pub(super) fn answer(failure: Failure) -> Response<Body> {
                 "UNSUPPORTED_MEDIA_TYPE",
                 what,
             )
+        }
+        Failure::TooSlow => {
+            let what = "the request did not arrive in time".to_owned();
+            (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", what)
+        }
+        Failure::TooLong => {
+            let what = "the request is not done yet; try again".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, "NOT_DONE_IN_TIME", what)
         }
     };
     let mut body = json!({ "error": { "reason": reason, "message": message } });
@@ -101,7 +113,8 @@ fn message(error: &Error) -> String {
 
 fn retry_after(failure: &Failure) -> Option<HeaderValue> {
     let seconds = match failure {
-        Failure::Error(Error::Draining | Error::StoreUnavailable | Error::InProgress) => 1,
+        Failure::Error(Error::Draining | Error::StoreUnavailable | Error::InProgress)
+        | Failure::TooLong => 1,
         Failure::Error(Error::StorageFull) => 60,
         Failure::Error(Error::RateLimited(wait)) => wait.as_secs().max(1),
         Failure::Error(Error::Platform { trouble, .. }) => match trouble {

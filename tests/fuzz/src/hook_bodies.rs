@@ -1,16 +1,12 @@
 //! What a plugin makes of hooks whose signature holds: people on the platform write most
 //! of what is in them.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::sync::LazyLock;
 
 use hmac::{Hmac, KeyInit, Mac};
 use metagov::plugins::{
     self,
-    kit::{Call, Error, Hook, Http, HttpSettings, Place, Plugin, Row, Signal},
+    kit::{Call, Error, Hook, Plugin, Row, Signal, fuzz},
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -24,38 +20,11 @@ const EVENTS: [&str; 4] = ["post_created", "topic_created", "user_updated", "pin
 static DISCOURSE: LazyLock<(Plugin, Call)> = LazyLock::new(|| {
     let plugins = plugins::all().into_iter();
     let mut discourse = plugins.filter(|plugin| plugin.descriptor.name == "discourse");
-    (discourse.next().expect("in the list"), call())
-});
-
-fn call() -> Call {
-    _ = rustls::crypto::ring::default_provider().install_default();
     let config = json!({"api_key": "k", "server_url": SERVER, "webhook_secret": SECRET});
-    let settings = HttpSettings {
-        allow_http: false,
-        allow: Vec::new(),
-        named: BTreeMap::new(),
-        connect_timeout: Duration::from_secs(1),
-        call_timeout: Duration::from_secs(1),
-        max_answer_size: 1,
-        max_answer_ratio: 1,
-        max_redirects: 0,
-        concurrency: 1,
-        lookup: None,
-    };
-    let id = |text: &str| serde_json::from_value(json!(text)).expect("an id");
-    Call {
-        config: config.as_object().cloned().unwrap_or_default(),
-        operator: metagov::model::Object::new(),
-        http: Http::new(settings).expect("a client"),
-        place: Place {
-            installation_id: id("01890a5d-ac96-774b-bcce-b302099a8057"),
-            community_id: serde_json::from_value(json!("garden")).expect("an id"),
-            platform_id: String::new(),
-            webhook_url: String::new(),
-        },
-        state: Arc::default(),
-    }
-}
+    let config = config.as_object().cloned().unwrap_or_default();
+    let call = fuzz::call(config).expect("a step");
+    (discourse.next().expect("in the list"), call)
+});
 
 /// A body is refused as one, or it means at most one thing, of a declared kind; and what
 /// is kept of it says nothing new the second time.

@@ -160,7 +160,7 @@ fn moment(text: Option<String>) -> Option<Time> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use hmac::{Hmac, KeyInit, Mac};
     use serde_json::{Value, json};
@@ -196,6 +196,7 @@ mod tests {
                 webhook_url: String::new(),
             },
             state: Arc::default(),
+            credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is made of an instance's file, and what is said if there is none.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
@@ -167,6 +167,7 @@ fn call(server_url: &str, operator: Value) -> Call {
             webhook_url: String::new(),
         },
         state: Arc::new(BTreeMap::new()),
+        credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
     }
 }
 

@@ -53,7 +53,12 @@ pub fn retry_after(value: &[u8]) -> Option<Duration> {
 pub fn inflated(came: &[u8], piece: usize, size: usize, ratio: u32) -> Option<bytes::Bytes> {
     let gzip = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     let limits = body::Limits { size, ratio };
-    body::of_pieces(&HeaderMap::from_iter([gzip]), limits, came.chunks(piece.max(1))).ok()
+    body::of_pieces(
+        &HeaderMap::from_iter([gzip]),
+        limits,
+        came.chunks(piece.max(1)),
+    )
+    .ok()
 }
 
 fn guard() -> Guard {
