@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Settings, hosts::Hosts, status};
+use super::{hosts::Hosts, status};
 
 const FETCH_SITE: &str = "sec-fetch-site";
 /// gRPC, then grpc-web: these and no others are understood.
@@ -47,11 +47,11 @@ struct Rules {
 }
 
 impl GateLayer {
-    /// For the names and origins of the settings.
-    pub fn new(settings: &Settings) -> Self {
+    /// For the names that the API is called by, and the origins whose pages may call.
+    pub fn new(hosts: Hosts, origins: Vec<HeaderValue>) -> Self {
         let rules = Rules {
-            hosts: settings.hosts.clone(),
-            origins: settings.cors_origins.clone(),
+            hosts,
+            origins,
             hosts_refused: Warning::default(),
             origins_refused: Warning::default(),
         };
@@ -228,18 +228,14 @@ mod tests {
 
     /// What becomes of a POST of gRPC to localhost with these headers.
     fn checked(method: &Method, more: &[(&'static str, &str)]) -> Result<(), Refusal> {
-        let settings = Settings {
-            max_request_size: 1 << 20,
-            cors_origins: vec![HeaderValue::from_static(OURS)],
-            hosts: Hosts::Loopback,
-        };
+        let gate = GateLayer::new(Hosts::Loopback, vec![HeaderValue::from_static(OURS)]);
         let mut request = Request::builder().method(method).uri("/a.B/C");
         request = request.header("host", "localhost:50051");
         for (name, value) in more {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        GateLayer::new(&settings).rules.check(&request)
+        gate.rules.check(&request)
     }
 
     fn post(more: &[(&'static str, &str)]) -> Result<(), Refusal> {

@@ -140,7 +140,10 @@ pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> Server<Layers> {
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_max_header_list_size(16 << 10)
-        .layer(GateLayer::new(settings))
+        .layer(GateLayer::new(
+            settings.hosts.clone(),
+            settings.cors_origins.clone(),
+        ))
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
