@@ -32,6 +32,7 @@ mod harness;
 mod hooks;
 mod identities;
 mod kit;
+mod limits;
 mod platform_faults;
 mod plugins;
 mod process_lists;
@@ -47,6 +48,7 @@ mod sourcecred;
 mod stage;
 mod stand;
 mod timers;
+mod tls;
 mod watch_process;
 mod web;
 

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{hosts::Hosts, status};
+use super::{Settings, hosts::Hosts, status};
 
 const FETCH_SITE: &str = "sec-fetch-site";
 /// gRPC, then grpc-web: these and no others are understood.
@@ -47,11 +47,11 @@ struct Rules {
 }
 
 impl GateLayer {
-    /// For the names that the API is called by, and the origins whose pages may call.
-    pub fn new(hosts: Hosts, origins: Vec<HeaderValue>) -> Self {
+    /// For the names and origins of the settings.
+    pub fn new(settings: &Settings) -> Self {
         let rules = Rules {
-            hosts,
-            origins,
+            hosts: settings.hosts.clone(),
+            origins: settings.cors_origins.clone(),
             hosts_refused: Warning::default(),
             origins_refused: Warning::default(),
         };
@@ -228,14 +228,20 @@ mod tests {
 
     /// What becomes of a POST of gRPC to localhost with these headers.
     fn checked(method: &Method, more: &[(&'static str, &str)]) -> Result<(), Refusal> {
-        let gate = GateLayer::new(Hosts::Loopback, vec![HeaderValue::from_static(OURS)]);
+        let settings = Settings {
+            max_request_size: 1 << 20,
+            max_response_size: 4 << 20,
+            open_reflection: true,
+            cors_origins: vec![HeaderValue::from_static(OURS)],
+            hosts: Hosts::Loopback,
+        };
         let mut request = Request::builder().method(method).uri("/a.B/C");
         request = request.header("host", "localhost:50051");
         for (name, value) in more {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        gate.rules.check(&request)
+        GateLayer::new(&settings).rules.check(&request)
     }
 
     fn post(more: &[(&'static str, &str)]) -> Result<(), Refusal> {
