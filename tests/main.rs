@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_values;
 mod ballot;
 mod binary;
+mod command_line;
 mod communities;
 mod coverage;
 mod crowd;
