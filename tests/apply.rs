@@ -67,9 +67,9 @@ async fn apply(gateway: &Gateway, document: &Value) -> Ran {
 }
 
 async fn apply_with(gateway: &Gateway, flags: &[&str], text: &str) -> Ran {
-    let endpoint = gateway.endpoint();
+    let (endpoint, token) = (gateway.endpoint(), gateway.admin_token());
     let args = [&["apply", "-", "--endpoint", &endpoint], flags].concat();
-    run(&args, &[], text).await
+    run(&args, &[("METAGOV_TOKEN", token.as_str())], text).await
 }
 
 async fn run(args: &[&str], variables: &[(&str, &str)], text: &str) -> Ran {
@@ -127,8 +127,11 @@ async fn a_document_makes_a_community() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("co-op.json");
     std::fs::write(&file, co_op(&forum(&platform)).to_string()).unwrap();
-    let endpoint = gateway.endpoint();
-    let variables = [("METAGOV_ENDPOINT", endpoint.as_str())];
+    let (endpoint, token) = (gateway.endpoint(), gateway.admin_token());
+    let variables = [
+        ("METAGOV_ENDPOINT", endpoint.as_str()),
+        ("METAGOV_TOKEN", token.as_str()),
+    ];
     let ran = run(&["apply", file.to_str().unwrap()], &variables, "").await;
     let ran = ran.done(&[
         "community my-co-op created",

@@ -83,7 +83,7 @@ async fn vote(api: Api, id: String, connection: usize) -> Acknowledged {
 async fn vote_all(gateway: &Gateway, id: &str) -> Acknowledged {
     let mut crowd = Vec::new();
     for connection in 0..CONNECTIONS {
-        let api = Api::connect(&gateway.endpoint()).await;
+        let api = gateway.connect().await;
         crowd.push(tokio::spawn(vote(api, id.to_owned(), connection)));
     }
     let (mut last, mut count) = (BTreeMap::new(), 0);

@@ -8,17 +8,18 @@ use metagov_proto::v1::{
 };
 use prost::Message;
 use tokio::time::timeout;
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Code, Request};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
-    harness::{Api, Gateway, PATIENCE, fault, raw},
+    harness::{Gateway, Line, PATIENCE, fault, raw},
     web::Web,
 };
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "metagov.v1.AccessService",
     "metagov.v1.ActionService",
     "metagov.v1.CommunityService",
     "metagov.v1.EventService",
@@ -105,7 +106,7 @@ macro_rules! reflected {
 #[tokio::test]
 async fn reflection_shows_the_public_services() {
     let gateway = Gateway::start().await;
-    let channel: Channel = gateway.api.channel.clone();
+    let channel: Line = gateway.api.channel.clone();
     let new: BTreeSet<String> = reflected!(v1, channel.clone());
     let old: BTreeSet<String> = reflected!(v1alpha, channel);
     for (found, reflection) in [
@@ -305,7 +306,7 @@ async fn a_call_keeps_the_id_that_its_caller_gave() {
 async fn one_connection_carries_many_calls_at_once() {
     let gateway = Gateway::start().await;
     gateway.api.community("a").await;
-    let api = Api::connect(&gateway.endpoint()).await;
+    let api = gateway.connect().await;
     let calls: Vec<_> = (0..150)
         .map(|_| {
             let api = api.clone();

@@ -416,7 +416,7 @@ async fn a_slow_reader_hurts_nobody() {
     let gateway = Gateway::start().await;
     gateway.api.community("a").await;
     // On a connection of its own, and it never reads on.
-    let slow = Api::connect(&gateway.endpoint()).await;
+    let slow = gateway.connect().await;
     let mut slow = slow.watch_request(earliest()).await.unwrap();
     let mut quick = gateway.api.watch().await;
     let (mut seen, id) = (Vec::new(), identity(&gateway.api, "a").await);

@@ -3,9 +3,11 @@
 //! which claim is shown where.
 
 mod acceptance;
+mod access;
 mod actions;
 mod apply;
 mod arrows;
+mod audit;
 mod bad_input;
 mod bad_values;
 mod ballot;
@@ -37,6 +39,7 @@ mod public_actions;
 mod randomness;
 mod requests;
 mod retention;
+mod roles;
 mod secrets;
 mod sourcecred;
 mod stage;

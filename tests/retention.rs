@@ -101,7 +101,7 @@ async fn a_stream_that_the_trimming_overtakes_ends_with_the_error() {
     let api = &gateway.api;
     api.community("a").await;
     // A connection of its own, so that it alone is held up.
-    let slow = Api::connect(&gateway.endpoint()).await;
+    let slow = gateway.connect().await;
     let slow = slow.events().watch_events(earliest()).await;
     let mut slow = slow.unwrap().into_inner();
     let mut seen = slow.message().await.unwrap().unwrap().events;

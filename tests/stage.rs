@@ -30,6 +30,8 @@ pub(crate) fn plugin() -> Plugin {
         .unsigned_webhook(receive)
         .route(route)
         .action("bow", "Bow.", bow)
+        .action("applaud", "Applaud, which anybody may.", bow)
+        .anonymous()
         .action("show", "Show a scene.", show)
         .action("last-scene", "The scene that was shown last.", last_scene)
         .read_only()

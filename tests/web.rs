@@ -18,6 +18,7 @@ const ORIGIN: &str = "https://dashboard.example.org";
 pub(crate) struct Web {
     client: Client,
     endpoint: String,
+    token: String,
 }
 
 /// What a call was answered with.
@@ -35,6 +36,7 @@ impl Web {
         Self {
             client: client.build().unwrap(),
             endpoint: gateway.endpoint(),
+            token: gateway.admin_token(),
         }
     }
 
@@ -43,6 +45,7 @@ impl Web {
         Self {
             client: client.build().unwrap(),
             endpoint: gateway.endpoint(),
+            token: gateway.admin_token(),
         }
     }
 
@@ -70,6 +73,8 @@ impl Web {
             "application/grpc-web+proto".parse().unwrap(),
         );
         all.insert("x-grpc-web", "1".parse().unwrap());
+        let bearer = format!("Bearer {}", self.token);
+        all.insert("authorization", bearer.parse().unwrap());
         for (name, value) in headers {
             let name: reqwest::header::HeaderName = name.parse().unwrap();
             all.insert(name, value.parse().unwrap());

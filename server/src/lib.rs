@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod feed;
+mod folder;
 pub mod gateway;
 pub mod http;
 pub mod model;
@@ -26,7 +27,14 @@ pub mod plugins;
 pub mod rpc;
 pub mod store;
 
-use std::{fmt, fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
@@ -42,11 +50,18 @@ use crate::{
     feed::Feed,
     gateway::Gateway,
     plugins::kit::{Http, Plugin},
-    store::Store,
+    store::{
+        KeySource, Keys, OpenError, Store,
+        master_key::{self, Rekeyed},
+    },
 };
 
 /// How many connections read from the database at the same time.
 const READERS: u32 = 4;
+
+const MASTER_KEY: &str = "--master-key (METAGOV_MASTER_KEY)";
+const MASTER_KEY_FILE: &str = "--master-key-file (METAGOV_MASTER_KEY_FILE)";
+const NEW_KEY: &str = "--new-master-key-file (METAGOV_NEW_MASTER_KEY_FILE)";
 
 /// Why the gateway does not start: one line that names the setting and the remedy.
 #[derive(Debug)]
@@ -71,7 +86,7 @@ pub struct Running {
     closing: watch::Sender<bool>,
     drain_timeout: Duration,
     servers: Vec<JoinHandle<()>>,
-    chores: JoinHandle<()>,
+    chores: Vec<JoinHandle<()>>,
     /// Held for as long as the gateway lives: one gateway per data folder.
     _lock: Option<File>,
 }
@@ -90,9 +105,9 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
     let (api_address, public_address) = (local(&api)?, local(&public)?);
 
     let (closing, closed) = watch::channel(false);
-    let store = Store::open(&database(&config))
+    let store = Store::open(&database(&config)?)
         .await
-        .map_err(|e| no_database(&config, &e))?;
+        .map_err(|e| not_opened(&config, e))?;
     let feed = Feed::follow(store.clone(), closed.clone())
         .await
         .map_err(broken)?;
@@ -101,11 +116,18 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
+        insecure_no_auth: config.access.insecure_no_auth,
         operator: config.operator.clone(),
     };
     let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
     let gateway = Gateway::new(store, feed, plugins, settings, http);
-    let chores = tokio::spawn(gateway.clone().do_chores(closed.clone()));
+    if !config.access.insecure_no_auth {
+        first_token(&config, &gateway).await?;
+    }
+    let chores = vec![
+        tokio::spawn(gateway.clone().do_chores(closed.clone())),
+        tokio::spawn(gateway.clone().follow_tokens(closed.clone())),
+    ];
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in rpc::SERVICES {
         health
@@ -138,9 +160,47 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
 /// Brings the database up to date; the names of the steps that were taken.
 pub async fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
     let _lock = prepare_folder(config)?;
-    store::migrate(&database(config))
+    store::migrate(&database(config)?)
         .await
         .map_err(|e| no_database(config, &e))
+}
+
+/// Encrypts all that is secret anew with another master key, while no gateway runs: with
+/// that of `file`, or with a new one for the data folder. What to tell the operator.
+pub async fn rekey(config: &Config, file: Option<&Path>) -> Result<String, StartError> {
+    let _lock = prepare_folder(config)?;
+    let settings = database(config)?;
+    let new = file.map(named_key).transpose()?;
+    if new.is_none() && own_key(config).is_none() {
+        let why = "is needed, since the present key is not kept in the data folder; name a file with the new key (make one with: openssl rand -hex 32)";
+        return Err(StartError(format!("{NEW_KEY}: {why}")));
+    }
+    let done = master_key::rekey(&settings, new.as_ref()).await;
+    let Rekeyed { rows, kept } = done.map_err(|e| not_opened(config, e))?;
+    let then = match (file, kept) {
+        (Some(file), _) => format!(
+            "from now on serve with --master-key-file {}",
+            file.display()
+        ),
+        (None, Some(kept)) => format!(
+            "the old key is now {}: older copies of the database need it",
+            kept.display()
+        ),
+        (None, None) => "the new key is in the data folder".to_owned(),
+    };
+    Ok(format!("encrypted {rows} rows anew; {then}"))
+}
+
+fn named_key(file: &Path) -> Result<Keys, StartError> {
+    match master_key::read_key(file) {
+        Ok(Some(keys)) => Ok(keys),
+        Ok(None) => {
+            let why = "is missing; make it with: openssl rand -hex 32";
+            Err(StartError(format!("{NEW_KEY}: {} {why}", file.display())))
+        }
+        Err(OpenError::MasterKey(why)) => Err(StartError(format!("{NEW_KEY}: {why}"))),
+        Err(OpenError::Database(error)) => Err(broken(error)),
+    }
 }
 
 impl Running {
@@ -165,7 +225,9 @@ impl Running {
                 server.abort();
             }
         }
-        _ = timeout_at(until, self.chores).await;
+        for chore in self.chores {
+            _ = timeout_at(until, chore).await;
+        }
         // Work whose caller went away.
         if timeout_at(until, self.gateway.idle()).await.is_err() {
             tracing::warn!("work was still running at the end of the drain time-out");
@@ -181,6 +243,26 @@ impl Running {
     }
 }
 
+/// Somebody must be able to create tokens: the first start leaves one in a file.
+async fn first_token(config: &Config, gateway: &Gateway) -> Result<(), StartError> {
+    let file = config.data_dir.join("admin.token");
+    let keep = |text: &str| {
+        let kept = folder::write_private(&file, &format!("{text}\n"));
+        kept.map_err(|e| error::Error::internal(format!("cannot write {}: {e}", file.display())))
+    };
+    let failed = |why: error::Error| {
+        let why = why.to_string().replacen("internal: ", "", 1);
+        StartError(format!(
+            "--data-dir (METAGOV_DATA_DIR): no token could be made: {why}; choose a folder that can be written"
+        ))
+    };
+    if let Some(token_id) = gateway.first_token(keep).await.map_err(failed)? {
+        let file = file.display();
+        tracing::warn!(%token_id, %file, "made a token that may do everything; it is in this file");
+    }
+    Ok(())
+}
+
 fn serve_api(
     config: &Config,
     listener: TcpListener,
@@ -191,11 +273,12 @@ fn serve_api(
     let origins = config.cors_origins.iter().map(|origin| origin.parse());
     let settings = rpc::Settings {
         max_request_size: config.limits.max_request_size,
+        open_reflection: config.listen.ip().is_loopback(),
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
     };
-    let routes = rpc::routes(gateway, health, &settings).map_err(broken)?;
+    let routes = rpc::routes(gateway.clone(), health, &settings).map_err(broken)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = rpc::server(&settings)
+    let server = rpc::server(gateway, &settings)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, closed(closing));
     Ok(tokio::spawn(async move {
@@ -237,16 +320,39 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(broken)
 }
 
-fn database(config: &Config) -> store::Settings {
-    store::Settings {
+fn database(config: &Config) -> Result<store::Settings, StartError> {
+    Ok(store::Settings {
         url: config.database(),
         readers: READERS,
+        key: key_source(config)?,
+    })
+}
+
+fn key_source(config: &Config) -> Result<KeySource, StartError> {
+    let access = &config.access;
+    if let Some(key) = &access.master_key {
+        let why = "not 64 hex digits; give the key that the database is encrypted with";
+        let wrong = || StartError(format!("{MASTER_KEY}: {why}"));
+        return Ok(KeySource::Given(Keys::from_hex(key).ok_or_else(wrong)?));
     }
+    Ok(match (&access.master_key_file, own_key(config)) {
+        (Some(file), _) => KeySource::File(file.clone()),
+        (None, Some(file)) => KeySource::Own(file),
+        (None, None) => KeySource::Nowhere,
+    })
+}
+
+/// The file in the data folder for the master key, if it is kept there.
+fn own_key(config: &Config) -> Option<PathBuf> {
+    let access = &config.access;
+    let given = access.master_key.is_some() || access.master_key_file.is_some();
+    let alone = config.database().starts_with("sqlite:");
+    (alone && !given).then(|| config.data_dir.join("master.key"))
 }
 
 /// Makes the data folder, readable by its owner only, and takes it for this process.
 fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
-    if config.database_url.is_some() {
+    if config.database_url.is_some() && own_key(config).is_none() {
         return Ok(None);
     }
     let folder = &config.data_dir;
@@ -256,7 +362,7 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
             "--data-dir (METAGOV_DATA_DIR): {what} {folder}: {error}; choose a folder that can be written"
         ))
     };
-    make_private(folder).map_err(|e| failed("cannot make", &e))?;
+    folder::make_private(folder).map_err(|e| failed("cannot make", &e))?;
     let lock = File::create(folder.join("lock")).map_err(|e| failed("cannot write into", &e))?;
     lock.try_lock().map_err(|_| {
         let folder = folder.display();
@@ -267,12 +373,14 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
     Ok(Some(lock))
 }
 
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+fn not_opened(config: &Config, error: OpenError) -> StartError {
+    match error {
+        OpenError::Database(error) => no_database(config, &error),
+        OpenError::MasterKey(why) if config.access.master_key.is_some() => {
+            StartError(format!("{MASTER_KEY}: {why}"))
+        }
+        OpenError::MasterKey(why) => StartError(format!("{MASTER_KEY_FILE}: {why}")),
+    }
 }
 
 fn no_database(config: &Config, error: &error::Error) -> StartError {

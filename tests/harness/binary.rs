@@ -7,13 +7,15 @@ use std::{
     sync::mpsc,
 };
 
-use super::{Api, PATIENCE};
+use super::{Api, PATIENCE, admin_token};
 
 /// `metagov serve` on a data folder.
 pub(crate) struct Binary {
     child: Child,
     /// Where gRPC is served.
     pub(crate) endpoint: String,
+    /// The one that the first start made.
+    pub(crate) token: String,
     /// Lines of the log from here on.
     pub(crate) log: mpsc::Receiver<String>,
 }
@@ -76,12 +78,13 @@ impl Binary {
         Self {
             child,
             endpoint,
+            token: admin_token(Path::new(data)),
             log,
         }
     }
 
     pub(crate) async fn api(&self) -> Api {
-        Api::connect(&self.endpoint).await
+        Api::connect(&self.endpoint, &self.token).await
     }
 
     /// SIGKILL: it has no chance to write anything.

@@ -8,7 +8,7 @@ use metagov::{
 use metagov_proto::{
     json,
     v1::{
-        action_service_client::ActionServiceClient,
+        access_service_client::AccessServiceClient, action_service_client::ActionServiceClient,
         community_service_client::CommunityServiceClient, event_service_client::EventServiceClient,
         identity_service_client::IdentityServiceClient, plugin_service_client::PluginServiceClient,
         process_service_client::ProcessServiceClient, *,
@@ -16,9 +16,9 @@ use metagov_proto::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-use super::{Watcher, object};
+use super::{Line, Watcher, admin_token, line, object};
 
 /// A gateway that serves, on a database of its own.
 pub(crate) struct Gateway {
@@ -84,7 +84,8 @@ impl Gateway {
     async fn run(folder: TempDir, config: Config, more: Vec<Plugin>) -> Self {
         let all = plugins::all().into_iter().chain(more).collect();
         let running = metagov::run(config.clone(), all).await.unwrap();
-        let api = Api::connect(&format!("http://{}", running.api)).await;
+        let endpoint = format!("http://{}", running.api);
+        let api = Api::connect(&endpoint, &admin_token(&config.data_dir)).await;
         let public = format!("http://{}", running.public);
         Self {
             api,
@@ -100,6 +101,21 @@ impl Gateway {
         format!("http://{}", self.running.api)
     }
 
+    /// A connection of its own.
+    pub(crate) async fn connect(&self) -> Api {
+        self.connect_with(&self.admin_token()).await
+    }
+
+    /// A connection of somebody else.
+    pub(crate) async fn connect_with(&self, token: &str) -> Api {
+        Api::connect(&self.endpoint(), token).await
+    }
+
+    /// The token that its first start made.
+    pub(crate) fn admin_token(&self) -> String {
+        admin_token(&self.data())
+    }
+
     /// The folder with the database.
     pub(crate) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
@@ -109,41 +125,57 @@ impl Gateway {
 /// Clients of all services, with short words for what every test does.
 #[derive(Clone)]
 pub(crate) struct Api {
-    pub(crate) channel: Channel,
+    pub(crate) channel: Line,
 }
 
 impl Api {
-    pub(crate) async fn connect(endpoint: &str) -> Self {
-        let channel = Channel::from_shared(endpoint.to_owned())
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+    /// With a token; none if it is empty.
+    pub(crate) async fn connect(endpoint: &str, token: &str) -> Self {
+        let channel = line(endpoint, token).await;
         Self { channel }
     }
 
-    pub(crate) fn communities(&self) -> CommunityServiceClient<Channel> {
+    pub(crate) fn access(&self) -> AccessServiceClient<Line> {
+        AccessServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn communities(&self) -> CommunityServiceClient<Line> {
         CommunityServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn plugins(&self) -> PluginServiceClient<Channel> {
+    pub(crate) fn plugins(&self) -> PluginServiceClient<Line> {
         PluginServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn actions(&self) -> ActionServiceClient<Channel> {
+    pub(crate) fn actions(&self) -> ActionServiceClient<Line> {
         ActionServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn processes(&self) -> ProcessServiceClient<Channel> {
+    pub(crate) fn processes(&self) -> ProcessServiceClient<Line> {
         ProcessServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn events(&self) -> EventServiceClient<Channel> {
+    pub(crate) fn events(&self) -> EventServiceClient<Line> {
         EventServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn identities(&self) -> IdentityServiceClient<Channel> {
+    pub(crate) fn identities(&self) -> IdentityServiceClient<Line> {
         IdentityServiceClient::new(self.channel.clone())
+    }
+
+    /// Creates a token; its secret.
+    pub(crate) async fn token(&self, role: Role, communities: &[&str]) -> String {
+        let token = Token {
+            role: role.into(),
+            community_ids: communities.iter().map(ToString::to_string).collect(),
+            ..Token::default()
+        };
+        let token = Some(token);
+        let answer = self
+            .access()
+            .create_token(CreateTokenRequest { token })
+            .await;
+        answer.unwrap().into_inner().secret
     }
 
     /// Creates a community.

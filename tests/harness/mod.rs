@@ -7,12 +7,14 @@
 mod binary;
 mod fault;
 mod gateway;
+mod line;
 pub(crate) mod raw;
 mod watcher;
 
 pub(crate) use binary::Binary;
 pub(crate) use fault::{Fault, fault};
 pub(crate) use gateway::{Api, Gateway};
+pub(crate) use line::{Line, admin_token, line};
 pub(crate) use watcher::Watcher;
 
 use metagov_proto::json;

@@ -7,14 +7,16 @@ use prost::{
 };
 use prost_types::{
     DescriptorProto, FileDescriptorProto, FileDescriptorSet, field_descriptor_proto::Type,
+    method_options::IdempotencyLevel,
 };
 use tonic::{
     Request, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
-    transport::Channel,
 };
+
+use super::Line;
 
 /// The `.proto` files of the contract itself, without what they import.
 pub(crate) fn contract() -> Vec<FileDescriptorProto> {
@@ -33,6 +35,8 @@ pub(crate) struct Method {
     pub(crate) path: String,
     /// What it takes.
     pub(crate) input: DescriptorProto,
+    /// Whether it may change something.
+    pub(crate) mutates: bool,
 }
 
 /// Every method of the contract.
@@ -43,6 +47,9 @@ pub(crate) fn methods() -> Vec<Method> {
             found.push(Method {
                 path: format!("/metagov.v1.{}/{}", service.name(), method.name()),
                 input: message(method.input_type()).expect("it is of the contract"),
+                mutates: method.options.as_ref().is_none_or(|options| {
+                    options.idempotency_level() != IdempotencyLevel::NoSideEffects
+                }),
             });
         }
     }
@@ -120,11 +127,7 @@ pub(crate) fn message(full_name: &str) -> Option<DescriptorProto> {
 }
 
 /// Sends a message, encoded by hand; the bytes of the first message that comes back.
-pub(crate) async fn call(
-    channel: &Channel,
-    path: &str,
-    message: Vec<u8>,
-) -> Result<Vec<u8>, Status> {
+pub(crate) async fn call(channel: &Line, path: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
     let mut client = Grpc::new(channel.clone());
     client
         .ready()

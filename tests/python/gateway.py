@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from metagov.v1 import (
+    access_pb2_grpc,
     action_pb2_grpc,
     community_pb2_grpc,
     event_pb2_grpc,
@@ -47,16 +49,58 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
 
 
+def connect(address: str) -> grpc.Channel:
+    """A channel without a token."""
+    # A proxy of the environment is not meant for the loopback.
+    return grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)])
+
+
+class Bearer(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+):
+    """Puts a token on every call."""
+
+    def __init__(self, token: str):
+        self._metadata = [("authorization", f"Bearer {token}")]
+
+    def intercept_unary_unary(self, call, details, request):
+        return call(self._with_token(details), request)
+
+    intercept_unary_stream = intercept_unary_unary
+
+    def _with_token(self, details):
+        metadata = [*(details.metadata or []), *self._metadata]
+        return _Details(
+            details.method,
+            details.timeout,
+            metadata,
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
+        )
+
+
+class _Details(
+    namedtuple("_Details", "method timeout metadata credentials wait_for_ready compression"),
+    grpc.ClientCallDetails,
+):
+    """What grpc wants to be told of a call."""
+
+
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, data: str = "data"):
         self.folder = folder
+        self.data = folder / data
         self.address = f"127.0.0.1:{free_port()}"
         self.public_address = f"127.0.0.1:{free_port()}"
         self.log = folder / "gateway.log"
         self.child = None
+        self.line = None
         self.channel = None
+        self.token = None
 
     def __enter__(self) -> "Gateway":
         self.start()
@@ -73,7 +117,7 @@ class Gateway:
         env = environment() | {
             "METAGOV_LISTEN": self.address,
             "METAGOV_PUBLIC_LISTEN": self.public_address,
-            "METAGOV_DATA_DIR": str(self.folder / "data"),
+            "METAGOV_DATA_DIR": str(self.data),
             "METAGOV_LOG": "info,metagov=debug",
         }
         with self.log.open("ab") as log:
@@ -85,24 +129,25 @@ class Gateway:
                 stdout=log,
                 stderr=log,
             )
-        # A proxy of the environment is not meant for the loopback.
-        options = [("grpc.enable_http_proxy", 0)]
-        self.channel = grpc.insecure_channel(self.address, options)
-        self.communities = community_pb2_grpc.CommunityServiceStub(self.channel)
-        self.plugins = plugin_pb2_grpc.PluginServiceStub(self.channel)
-        self.actions = action_pb2_grpc.ActionServiceStub(self.channel)
-        self.processes = process_pb2_grpc.ProcessServiceStub(self.channel)
-        self.events = event_pb2_grpc.EventServiceStub(self.channel)
+        self.line = connect(self.address)
         try:
             self._wait_until_serving()
         except BaseException:
             self.kill()
             raise
+        self.token = (self.data / "admin.token").read_text().strip()
+        self.channel = grpc.intercept_channel(self.line, Bearer(self.token))
+        self.access = access_pb2_grpc.AccessServiceStub(self.channel)
+        self.communities = community_pb2_grpc.CommunityServiceStub(self.channel)
+        self.plugins = plugin_pb2_grpc.PluginServiceStub(self.channel)
+        self.actions = action_pb2_grpc.ActionServiceStub(self.channel)
+        self.processes = process_pb2_grpc.ProcessServiceStub(self.channel)
+        self.events = event_pb2_grpc.EventServiceStub(self.channel)
 
     def kill(self) -> None:
         """Ends it as a power cut would (SIGKILL)."""
-        if self.channel:
-            self.channel.close()
+        if self.line:
+            self.line.close()
         if self.child and self.child.poll() is None:
             self.child.kill()
             self.child.wait()
@@ -120,7 +165,7 @@ class Gateway:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def _wait_until_serving(self) -> None:
-        health = health_pb2_grpc.HealthStub(self.channel)
+        health = health_pb2_grpc.HealthStub(self.line)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -28,7 +28,7 @@ def list_events(gateway, cursor):
 def test_a_signed_post_reaches_another_process_and_survives_sigkill(gateway, discourse):
     create_community(gateway, "garden")
     hook = enable(gateway, "discourse", discourse.config()).webhook_url
-    with Driver(gateway.address, "garden") as driver:
+    with Driver(gateway, "garden") as driver:
         watcher = Watcher(driver)
         before = watcher.cursor
         assert 200 <= discourse.post_created(hook, POST) < 300
@@ -39,7 +39,7 @@ def test_a_signed_post_reaches_another_process_and_survives_sigkill(gateway, dis
 
     gateway.kill()
     gateway.start()
-    with Driver(gateway.address, "garden", before) as driver:
+    with Driver(gateway, "garden", before) as driver:
         assert Watcher(driver).next() == seen
     assert list(list_events(gateway, before)) == [seen]
     assert list(list_events(gateway, seen.cursor)) == []

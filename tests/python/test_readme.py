@@ -111,8 +111,8 @@ def clone(tmp_path):
     return folder
 
 
-def test_every_command_of_the_readme_prints_what_it_shows(clone, tmp_path):
-    gateway = Gateway(tmp_path)
+def test_every_command_of_the_readme_prints_what_it_shows(clone):
+    gateway = Gateway(clone, "metagov-data")
     shell = Shell(clone, gateway.address)
     try:
         for step in steps((ROOT / "README.md").read_text()):

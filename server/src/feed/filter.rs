@@ -4,13 +4,15 @@
 use std::collections::HashSet;
 
 use crate::model::{
-    CommunityId, Event, EventKind, InstallationId, Payload, PlatformEvent, ProcessId,
+    CommunityId, Event, EventKind, InstallationId, Payload, PlatformEvent, ProcessId, Scope,
 };
 
 /// Which events to read. Fields are joined by AND, their entries by OR; an empty field
 /// matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// Only what the reader may see.
+    pub scope: Scope,
     /// Only these communities.
     pub communities: HashSet<CommunityId>,
     /// Only these kinds. If empty while `event_types` or `processes` is not, only the
@@ -43,6 +45,7 @@ impl Filter {
         let wanted_here =
             self.communities.is_empty() || self.communities.contains(&event.community_id);
         wanted_here
+            && self.scope.holds(&event.community_id)
             && self.wants_kind(payload.kind())
             && self.wants_installation(payload)
             && match payload {

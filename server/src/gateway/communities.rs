@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result, Thing},
-    model::{Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Time},
+    model::{
+        Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Scope, Time,
+    },
     store::{
         ALL, Tx, communities, deliveries, events, identities, installations, processes,
         requests as request_rows,
@@ -60,13 +62,14 @@ impl Gateway {
         communities::find(&self.store, id).await
     }
 
-    /// Up to `limit` communities after a place, oldest first.
+    /// Up to `limit` communities within a scope after a place, oldest first.
     pub async fn list_communities(
         &self,
+        scope: Scope,
         after: Option<(Time, CommunityId)>,
         limit: u64,
     ) -> Result<Vec<Community>> {
-        communities::list(&self.store, after, limit).await
+        communities::list(&self.store, &scope, after, limit).await
     }
 
     /// Changes a community, or creates it if that is allowed: whether it did.

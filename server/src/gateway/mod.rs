@@ -8,20 +8,24 @@
 //! Read `communities.rs` (the simplest), `actions.rs`, `processes.rs`, then `advance.rs` (how a
 //! process changes), `signals.rs` (what plugins ask for) and `chores.rs` (what happens by the clock).
 
+mod access;
 mod actions;
 mod advance;
 mod after;
+mod audit;
 mod chores;
 mod communities;
 mod events;
 mod hooks;
 mod identities;
 mod locks;
+mod mask;
 mod plugins;
 mod processes;
 mod requests;
 mod signals;
 mod steps;
+mod tokens;
 mod votes;
 mod watching;
 
@@ -34,11 +38,14 @@ use std::{
 use tokio::sync::{Notify, RwLock};
 use url::Url;
 
+pub use access::About;
 pub use actions::Performing;
+pub use audit::Ended;
 pub use communities::CommunityChanges;
 pub use identities::IdentityFilter;
 pub use plugins::Enabling;
 pub use processes::{ProcessFilter, Starting};
+pub use tokens::NewToken;
 
 use crate::{
     error::{Error, Result, Thing},
@@ -64,6 +71,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How long events are kept.
     pub event_retention: Duration,
+    /// Whether everybody may do everything, without a token.
+    pub insecure_no_auth: bool,
     /// The operator's settings for plugins, by plugin.
     pub operator: BTreeMap<String, Object>,
 }
@@ -82,6 +91,8 @@ pub struct Gateway {
     plugins: BTreeMap<String, Plugin>,
     http: Http,
     settings: Settings,
+    tokens: tokens::Tokens,
+    audit: audit::Audit,
     /// One step of a process at a time.
     locks: Locks<ProcessId>,
     /// Votes that are to be redrawn.
@@ -111,6 +122,8 @@ impl Gateway {
             );
         }
         Arc::new(Self {
+            tokens: tokens::Tokens::default(),
+            audit: audit::Audit::start(store.clone()),
             store,
             feed,
             plugins: by_name,

@@ -7,6 +7,7 @@
 //! or wrapped in [`Secrets`].
 
 mod ballot;
+mod bearer;
 mod community;
 mod delivery;
 mod event;
@@ -19,6 +20,7 @@ mod time;
 mod token;
 
 pub use ballot::Ballot;
+pub use bearer::Bearer;
 pub use community::Community;
 pub use delivery::{Delivery, DeliveryState, Hook, HookReply};
 pub use event::{Change, Event, EventKind, Initiator, NewEvent, Payload, PlatformEvent};

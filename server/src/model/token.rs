@@ -30,9 +30,10 @@ impl Role {
 }
 
 /// Where a token holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// In every community, also in those that come.
+    #[default]
     Everywhere,
     /// In these.
     Only(BTreeSet<CommunityId>),
@@ -96,6 +97,16 @@ impl Caller {
             Self::Nobody => None,
             Self::Anybody => Some(Role::Admin),
             Self::Holder(token) => Some(token.role),
+        }
+    }
+
+    /// Whether they may create this community: it may lie anywhere, so a driver must
+    /// hold everywhere.
+    pub fn governs(&self, community: &CommunityId) -> bool {
+        match (self.role(), self.scope()) {
+            (Some(Role::Driver | Role::Admin), Scope::Everywhere) => true,
+            (Some(Role::Admin), scope) => scope.holds(community),
+            _ => false,
         }
     }
 

@@ -15,9 +15,9 @@ impl ActionService for Api {
         &self,
         request: Request<PerformActionRequest>,
     ) -> Result<Response<PerformActionResponse>, Status> {
-        let request = request.into_inner();
+        let (entry, request) = self.enter(request).await?;
         let performing = Performing {
-            key: input::request_key(&request.request_id)?,
+            key: input::request_key(&entry.caller, &request.request_id)?,
             community_id: input::community_id("community_id", &request.community_id)?,
             action: input::text("action", request.action, 200)?,
             installation_id: input::optional_id(

@@ -1,53 +1,64 @@
-//! What every call goes through: it gets an id and a log line, a panic stays in it,
-//! and tonic's own errors get the codes and reasons of the contract.
+//! What every call goes through: it gets an id, a caller and a log line, a panic stays
+//! in it, tonic's own errors get the codes and reasons of the contract, and what it did
+//! is written into the audit before it is answered.
 
 use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use futures::{Future, FutureExt};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::status::{self, CALL_ID};
-use crate::error::Error;
+use super::{
+    leash::Leash,
+    methods::{Method, method},
+    needs::Entry,
+    status::{self, CALL_ID},
+};
+use crate::{
+    error::Error,
+    gateway::{Ended, Gateway},
+    model::Caller,
+};
 
 const ID_HEADER: &str = "x-request-id";
 
 /// See the module.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct CallLayer {
+    pub(super) gateway: Arc<Gateway>,
     /// The most bytes of a request, to be told to who sends more.
-    pub max_request_size: usize,
+    pub(super) max_request_size: usize,
+    /// Whether reflection answers without a token.
+    pub(super) open_reflection: bool,
 }
 
 impl<S> Layer<S> for CallLayer {
     type Service = Call<S>;
 
     fn layer(&self, inner: S) -> Call<S> {
-        let max_request_size = self.max_request_size;
-        Call {
-            inner,
-            max_request_size,
-        }
+        let layer = self.clone();
+        Call { inner, layer }
     }
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call<S> {
     inner: S,
-    max_request_size: usize,
+    layer: CallLayer,
 }
 
 impl<S> Service<Request<Body>> for Call<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send,
 {
@@ -63,24 +74,149 @@ where
         let id = wanted_id(&request).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let method = request.uri().path().trim_start_matches('/').to_owned();
         let span = tracing::info_span!("call", request_id = id, method);
-        let (max, started) = (self.max_request_size, Instant::now());
-        let inner = CALL_ID.sync_scope(id.clone(), || self.inner.call(request));
+        // The service that is ready, not its clone.
+        let fresh = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, fresh);
+        let (layer, started) = (self.layer.clone(), Instant::now());
         let header = HeaderValue::from_str(&id);
         let run = async move {
-            let answered = AssertUnwindSafe(inner).catch_unwind().await;
-            let response = answered.unwrap_or_else(|_| {
-                Ok(Status::from(Error::internal("a handler panicked")).into_http())
-            })?;
-            let mut response = corrected(response, max);
+            let mut response = layer.answer(inner, request).await?;
             if let Ok(header) = header {
                 response.headers_mut().insert(ID_HEADER, header);
             }
-            let code = code(&response).unwrap_or(Code::Ok);
+            let code = code(&response);
             let micros = started.elapsed().as_micros();
             tracing::info!(?code, micros, "answered");
             Ok(response)
         };
         Box::pin(CALL_ID.scope(id, run).instrument(span))
+    }
+}
+
+impl CallLayer {
+    async fn answer<S>(
+        self,
+        mut inner: S,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, S::Error>
+    where
+        S: Service<Request<Body>, Response = Response<Body>>,
+    {
+        let path = request.uri().path().to_owned();
+        let of_contract = method(&path);
+        let header = request.headers_mut().remove(AUTHORIZATION);
+        let caller = match self.admit(header, &path, of_contract).await {
+            Ok(caller) => caller,
+            Err(error) => return Ok(Status::from(error).into_http()),
+        };
+        let entry = Arc::new(Entry::new(caller));
+        request.extensions_mut().insert(entry.clone());
+        let open = Open::new(&self.gateway, &entry, &path, of_contract);
+        let answered = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
+        let response = answered.await.unwrap_or_else(|_| {
+            Ok(Status::from(Error::internal("a handler panicked")).into_http())
+        })?;
+        let response = corrected(response, self.max_request_size);
+        let response = authorised(response, &entry, of_contract);
+        open.end(code(&response)).await;
+        Ok(match of_contract {
+            Some(Method { streams: true, .. }) => self.leashed(response, &entry.caller),
+            _ => response,
+        })
+    }
+
+    /// Who calls, if they may call at all.
+    async fn admit(
+        &self,
+        header: Option<HeaderValue>,
+        path: &str,
+        of_contract: Option<Method>,
+    ) -> Result<Caller, Error> {
+        let is_health = path.starts_with("/grpc.health.");
+        if is_health {
+            return Ok(Caller::Nobody);
+        }
+        let header = header.as_ref().map(HeaderValue::as_bytes);
+        let caller = self.gateway.authenticate(header).await;
+        let is_open = match of_contract {
+            Some(method) => method.admits_nobody,
+            None => self.open_reflection && path.starts_with("/grpc.reflection."),
+        };
+        let caller = match caller {
+            Ok(Caller::Nobody) if !is_open => Err(Error::TokenInvalid),
+            other => other,
+        };
+        if matches!(caller, Err(Error::TokenInvalid) | Ok(Caller::Nobody)) {
+            self.gateway.count_refused();
+        }
+        caller
+    }
+
+    fn leashed(&self, response: Response<Body>, caller: &Caller) -> Response<Body> {
+        if !matches!(caller, Caller::Holder(_)) || code(&response) != Code::Ok {
+            return response;
+        }
+        let over = self.gateway.clone().until_invalid(caller.clone());
+        response.map(|body| Body::new(Leash::new(body, over)))
+    }
+}
+
+/// A call that is to be written down when it ends, also if its caller goes away.
+struct Open {
+    gateway: Arc<Gateway>,
+    entry: Arc<Entry>,
+    rpc: String,
+    mutates: bool,
+    ended: bool,
+}
+
+impl Open {
+    fn new(
+        gateway: &Arc<Gateway>,
+        entry: &Arc<Entry>,
+        path: &str,
+        of_contract: Option<Method>,
+    ) -> Self {
+        Self {
+            gateway: gateway.clone(),
+            entry: entry.clone(),
+            rpc: path.trim_start_matches('/').to_owned(),
+            mutates: of_contract.is_some_and(|method| method.mutates),
+            ended: false,
+        }
+    }
+
+    async fn end(mut self, code: Code) {
+        self.ended = true;
+        if self.is_kept() {
+            let ended = self.said(code);
+            self.gateway.audit(&self.entry.caller, ended).await;
+        }
+    }
+
+    /// Every mutating call and every refused one; not those without a token, which are
+    /// counted only.
+    fn is_kept(&self) -> bool {
+        let is_somebody = !matches!(self.entry.caller, Caller::Nobody);
+        is_somebody && (self.mutates || self.entry.is_refused())
+    }
+
+    fn said(&self, code: Code) -> Ended {
+        Ended {
+            rpc: self.rpc.clone(),
+            community_id: self.entry.community(),
+            subject: self.entry.subject(),
+            code: status::word(code).to_owned(),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.ended && self.is_kept() {
+            let ended = self.said(Code::Cancelled);
+            self.gateway.audit_later(self.entry.caller.clone(), ended);
+        }
     }
 }
 
@@ -92,9 +228,10 @@ fn wanted_id(request: &Request<Body>) -> Option<String> {
     fit.then(|| id.to_owned())
 }
 
-fn code(response: &Response<Body>) -> Option<Code> {
-    let value = response.headers().get(Status::GRPC_STATUS)?;
-    Some(Code::from_bytes(value.as_bytes()))
+/// The code that stands in the headers; a stream that began well has none there.
+fn code(response: &Response<Body>) -> Code {
+    let value = response.headers().get(Status::GRPC_STATUS);
+    value.map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
 }
 
 /// tonic's own errors have no details; ours always have. Its two that mislead:
@@ -102,8 +239,24 @@ fn code(response: &Response<Body>) -> Option<Code> {
 fn corrected(response: Response<Body>, max_request_size: usize) -> Response<Body> {
     let ours = response.headers().contains_key("grpc-status-details-bin");
     match code(&response) {
-        Some(Code::OutOfRange) if !ours => status::too_large(max_request_size).into_http(),
-        Some(Code::Internal) if !ours => status::undecodable().into_http(),
+        Code::OutOfRange if !ours => status::too_large(max_request_size).into_http(),
+        Code::Internal if !ours => status::undecodable().into_http(),
         _ => response,
+    }
+}
+
+/// The net below every handler: no answer of the contract leaves that nobody authorised.
+fn authorised(
+    response: Response<Body>,
+    entry: &Entry,
+    of_contract: Option<Method>,
+) -> Response<Body> {
+    let passes = of_contract.is_none() || code(&response) != Code::Ok || entry.is_authorised();
+    match passes {
+        true => response,
+        false => Status::from(Error::internal(
+            "a handler answered without asking whether it may",
+        ))
+        .into_http(),
     }
 }

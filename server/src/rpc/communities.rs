@@ -23,11 +23,12 @@ impl CommunityService for Api {
         &self,
         request: Request<CreateCommunityRequest>,
     ) -> Result<Response<CreateCommunityResponse>, Status> {
+        let (entry, request) = self.enter(request).await?;
         let CreateCommunityRequest {
             community,
             request_id,
-        } = request.into_inner();
-        let key = input::request_key(&request_id)?;
+        } = request;
+        let key = input::request_key(&entry.caller, &request_id)?;
         let community = community.ok_or_else(|| Error::invalid("community", "is missing"))?;
         let id = input::community_id("community.community_id", &community.community_id)?;
         let name = display_name(community.display_name)?;
@@ -40,7 +41,8 @@ impl CommunityService for Api {
         &self,
         request: Request<GetCommunityRequest>,
     ) -> Result<Response<GetCommunityResponse>, Status> {
-        let id = input::community_id("community_id", &request.into_inner().community_id)?;
+        let (_, request) = self.enter(request).await?;
+        let id = input::community_id("community_id", &request.community_id)?;
         let community = Some(self.gateway.get_community(&id).await?.into());
         Ok(Response::new(GetCommunityResponse { community }))
     }
@@ -49,16 +51,20 @@ impl CommunityService for Api {
         &self,
         request: Request<ListCommunitiesRequest>,
     ) -> Result<Response<ListCommunitiesResponse>, Status> {
+        let (entry, request) = self.enter(request).await?;
         let ListCommunitiesRequest {
             page_size,
             page_token,
-        } = request.into_inner();
+        } = request;
         let size = input::page_size(page_size)?;
         let after = input::after_page(LIST, &page_token, |text| {
             let (time, id) = text.split_once(' ')?;
             Some((Time(time.parse().ok()?), CommunityId::parse(id)?))
         })?;
-        let found = self.gateway.list_communities(after, size + 1).await?;
+        let found = self
+            .gateway
+            .list_communities(entry.caller.scope(), after, size + 1)
+            .await?;
         let (page, next_page_token) = input::page(found, size, |last| {
             input::page_token(LIST, &format!("{} {}", last.create_time.0, last.id))
         });
@@ -73,11 +79,12 @@ impl CommunityService for Api {
         &self,
         request: Request<UpdateCommunityRequest>,
     ) -> Result<Response<UpdateCommunityResponse>, Status> {
+        let (entry, request) = self.enter(request).await?;
         let UpdateCommunityRequest {
             community,
             update_mask,
             allow_missing,
-        } = request.into_inner();
+        } = request;
         let community = community.ok_or_else(|| Error::invalid("community", "is missing"))?;
         let id = input::community_id("community.community_id", &community.community_id)?;
         let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
@@ -88,7 +95,8 @@ impl CommunityService for Api {
         let changes = CommunityChanges {
             display_name,
             etag: community.etag,
-            allow_missing,
+            // Else what is absent and what is not theirs would differ.
+            allow_missing: allow_missing && entry.caller.governs(&id),
         };
         let (community, created) = self.gateway.update_community(id, changes).await?;
         let community = Some(community.into());
@@ -102,7 +110,8 @@ impl CommunityService for Api {
         &self,
         request: Request<DeleteCommunityRequest>,
     ) -> Result<Response<DeleteCommunityResponse>, Status> {
-        let DeleteCommunityRequest { community_id, etag } = request.into_inner();
+        let (_, request) = self.enter(request).await?;
+        let DeleteCommunityRequest { community_id, etag } = request;
         let id = input::community_id("community_id", &community_id)?;
         self.gateway.delete_community(id, etag).await?;
         Ok(Response::new(DeleteCommunityResponse {}))

@@ -13,7 +13,7 @@ use super::{Api, convert, input, page::EventsPage, v1::event_service_server::Eve
 use crate::{
     error::{Error, Result},
     gateway::{Filter, Start},
-    model::{InstallationId, ProcessId},
+    model::{Caller, InstallationId, ProcessId},
 };
 
 /// The most entries of one field of a filter.
@@ -28,9 +28,9 @@ impl EventService for Api {
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         use watch_events_request::Start as Wanted;
-        let request = request.into_inner();
+        let (entry, request) = self.enter(request).await?;
         let heartbeat = input::heartbeat(request.heartbeat_interval)?;
-        let filter = filter(request.filter)?;
+        let filter = filter(request.filter, &entry.caller)?;
         let start = match request.start {
             None => Start::Latest,
             Some(Wanted::AfterCursor(cursor)) => Start::After(cursor),
@@ -48,9 +48,9 @@ impl EventService for Api {
         request: Request<ListEventsRequest>,
     ) -> Result<Response<EventsPage>, Status> {
         use list_events_request::Start as Wanted;
-        let request = request.into_inner();
+        let (entry, request) = self.enter(request).await?;
         let size = input::page_size(request.page_size)?;
-        let filter = filter(request.filter)?;
+        let filter = filter(request.filter, &entry.caller)?;
         let start = match request.start {
             None => Start::Earliest,
             Some(Wanted::AfterCursor(cursor)) => Start::After(cursor),
@@ -74,7 +74,7 @@ fn start_at(place: i32) -> Result<Start> {
     }
 }
 
-fn filter(wanted: Option<EventFilter>) -> Result<Filter> {
+fn filter(wanted: Option<EventFilter>, caller: &Caller) -> Result<Filter> {
     let wanted = wanted.unwrap_or_default();
     let communities = entries("filter.community_ids", &wanted.community_ids)?;
     let processes = entries("filter.process_ids", &wanted.process_ids)?;
@@ -88,6 +88,7 @@ fn filter(wanted: Option<EventFilter>) -> Result<Filter> {
         }
     }
     Ok(Filter {
+        scope: caller.scope(),
         communities: communities
             .iter()
             .map(|id| input::community_id("filter.community_ids", id))

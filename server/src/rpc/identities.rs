@@ -25,11 +25,12 @@ impl IdentityService for Api {
         &self,
         request: Request<CreateIdentityRequest>,
     ) -> Result<Response<CreateIdentityResponse>, Status> {
+        let (entry, request) = self.enter(request).await?;
         let CreateIdentityRequest {
             community_id,
             request_id,
-        } = request.into_inner();
-        let key = input::request_key(&request_id)?;
+        } = request;
+        let key = input::request_key(&entry.caller, &request_id)?;
         let community_id = input::community_id("community_id", &community_id)?;
         let identity = self.gateway.create_identity(key, community_id).await?;
         let identity = Some(identity.into());
@@ -40,7 +41,8 @@ impl IdentityService for Api {
         &self,
         request: Request<GetIdentityRequest>,
     ) -> Result<Response<GetIdentityResponse>, Status> {
-        let id = identity_id("identity_id", &request.into_inner().identity_id)?;
+        let (_, request) = self.enter(request).await?;
+        let id = identity_id("identity_id", &request.identity_id)?;
         let identity = Some(self.gateway.get_identity(id).await?.into());
         Ok(Response::new(GetIdentityResponse { identity }))
     }
@@ -49,7 +51,7 @@ impl IdentityService for Api {
         &self,
         request: Request<ListIdentitiesRequest>,
     ) -> Result<Response<ListIdentitiesResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let size = input::page_size(request.page_size)?;
         let found = self
             .gateway
@@ -69,7 +71,7 @@ impl IdentityService for Api {
         &self,
         request: Request<MergeIdentitiesRequest>,
     ) -> Result<Response<MergeIdentitiesResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let primary = identity_id("primary_identity_id", &request.primary_identity_id)?;
         let secondary = identity_id("secondary_identity_id", &request.secondary_identity_id)?;
         let identity = self.gateway.merge_identities(primary, secondary).await?;
@@ -81,10 +83,11 @@ impl IdentityService for Api {
         &self,
         request: Request<LinkAccountRequest>,
     ) -> Result<Response<LinkAccountResponse>, Status> {
+        let (_, request) = self.enter(request).await?;
         let LinkAccountRequest {
             identity_id: id,
             account: linked,
-        } = request.into_inner();
+        } = request;
         let id = identity_id("identity_id", &id)?;
         let linked = linked.ok_or_else(|| Error::invalid("account", "is missing"))?;
         let identity = self.gateway.link_account(id, account(linked)?).await?;
@@ -96,7 +99,7 @@ impl IdentityService for Api {
         &self,
         request: Request<UnlinkAccountRequest>,
     ) -> Result<Response<UnlinkAccountResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let key = AccountKey {
             community_id: input::community_id("community_id", &request.community_id)?,
             provider: input::text("provider", request.provider, MAX_NAME)?,

@@ -9,7 +9,7 @@ use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::{
     error::{Error, Result},
-    model::{CommunityId, Object, Principal, RequestId, RequestKey, Time},
+    model::{Caller, CommunityId, Object, RequestId, RequestKey, Time},
 };
 
 const MAX_DEPTH: usize = 24;
@@ -79,9 +79,13 @@ pub(super) fn optional_text(field: &str, text: String, max: usize) -> Result<Str
 }
 
 /// A request id; empty means none.
-pub(super) fn request_key(text: &str) -> Result<Option<RequestKey>> {
+pub(super) fn request_key(caller: &Caller, text: &str) -> Result<Option<RequestKey>> {
     if text.is_empty() {
         return Ok(None);
+    }
+    if *caller == Caller::Nobody {
+        // Else one could get another's answer.
+        return Err(Error::invalid("request_id", "needs a token"));
     }
     let id = RequestId::parse(text).ok_or_else(|| {
         Error::invalid(
@@ -89,8 +93,7 @@ pub(super) fn request_key(text: &str) -> Result<Option<RequestKey>> {
             "must be 1 to 128 visible ASCII characters; best take a UUID",
         )
     })?;
-    // Until callers prove who they are, all are one principal.
-    let principal = Principal::trusted("local");
+    let principal = caller.principal();
     Ok(Some(RequestKey { principal, id }))
 }
 

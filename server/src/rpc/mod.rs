@@ -3,8 +3,10 @@
 //! A handler checks and converts what it was sent (`input.rs`), calls the gateway, and
 //! converts what comes back (`convert.rs`); errors become statuses in `status.rs`, the
 //! one exhaustive match. One file per service, each named as its noun. `call.rs` is
-//! what every call goes through; `page.rs` is how events are encoded once.
+//! what every call goes through, `needs.rs` the table of what each one needs; `page.rs`
+//! is how events are encoded once.
 
+mod access;
 mod actions;
 mod call;
 mod communities;
@@ -12,6 +14,9 @@ mod convert;
 mod events;
 mod identities;
 mod input;
+mod leash;
+mod methods;
+mod needs;
 pub(crate) mod page;
 mod plugins;
 mod processes;
@@ -49,10 +54,13 @@ pub struct Settings {
     pub max_request_size: usize,
     /// The origins whose pages may call, exactly as a browser sends them.
     pub cors_origins: Vec<HeaderValue>,
+    /// Whether reflection answers without a token.
+    pub open_reflection: bool,
 }
 
 /// The services of the contract, as health speaks of them.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 7] = [
+    "metagov.v1.AccessService",
     "metagov.v1.ActionService",
     "metagov.v1.CommunityService",
     "metagov.v1.EventService",
@@ -91,6 +99,7 @@ pub fn routes(
         process_service_server::ProcessServiceServer,
         event_service_server::EventServiceServer,
         identity_service_server::IdentityServiceServer,
+        access_service_server::AccessServiceServer,
     );
     routes.add_service(health);
     routes.add_service(reflection().build_v1()?);
@@ -111,7 +120,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 pub type Layers = Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
 
 /// The server that the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
-pub fn server(settings: &Settings) -> Server<Layers> {
+pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> Server<Layers> {
     Server::builder()
         .accept_http1(true)
         .tcp_nodelay(true)
@@ -124,6 +133,8 @@ pub fn server(settings: &Settings) -> Server<Layers> {
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
+            gateway,
+            open_reflection: settings.open_reflection,
             max_request_size: settings.max_request_size,
         })
 }

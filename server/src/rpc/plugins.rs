@@ -26,8 +26,9 @@ const MAX_NAME: usize = 100;
 impl PluginService for Api {
     async fn list_plugins(
         &self,
-        _: Request<ListPluginsRequest>,
+        request: Request<ListPluginsRequest>,
     ) -> Result<Response<ListPluginsResponse>, Status> {
+        self.enter(request).await?;
         let plugins = self
             .gateway
             .list_plugins()
@@ -41,7 +42,8 @@ impl PluginService for Api {
         &self,
         request: Request<GetPluginRequest>,
     ) -> Result<Response<GetPluginResponse>, Status> {
-        let name = input::text("plugin", request.into_inner().plugin, MAX_NAME)?;
+        let (_, request) = self.enter(request).await?;
+        let name = input::text("plugin", request.plugin, MAX_NAME)?;
         let plugin = Some(self.gateway.get_plugin(&name)?.into());
         Ok(Response::new(GetPluginResponse { plugin }))
     }
@@ -50,9 +52,9 @@ impl PluginService for Api {
         &self,
         request: Request<EnablePluginRequest>,
     ) -> Result<Response<EnablePluginResponse>, Status> {
-        let request = request.into_inner();
+        let (entry, request) = self.enter(request).await?;
         let enabling = Enabling {
-            key: input::request_key(&request.request_id)?,
+            key: input::request_key(&entry.caller, &request.request_id)?,
             community_id: input::community_id("community_id", &request.community_id)?,
             plugin: input::text("plugin", request.plugin, MAX_NAME)?,
             config: input::object("config", request.config)?,
@@ -65,7 +67,7 @@ impl PluginService for Api {
         &self,
         request: Request<AuthorizePluginRequest>,
     ) -> Result<Response<AuthorizePluginResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let community_id = input::community_id("community_id", &request.community_id)?;
         let name = input::text("plugin", request.plugin, MAX_NAME)?;
         Err(self
@@ -79,7 +81,8 @@ impl PluginService for Api {
         &self,
         request: Request<GetInstallationRequest>,
     ) -> Result<Response<GetInstallationResponse>, Status> {
-        let id = installation_id(&request.into_inner().installation_id)?;
+        let (_, request) = self.enter(request).await?;
+        let id = installation_id(&request.installation_id)?;
         let installation = self.shown(self.gateway.get_installation(id).await?);
         Ok(Response::new(GetInstallationResponse { installation }))
     }
@@ -88,7 +91,7 @@ impl PluginService for Api {
         &self,
         request: Request<ListInstallationsRequest>,
     ) -> Result<Response<ListInstallationsResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let size = input::page_size(request.page_size)?;
         let community_id = input::community_id("community_id", &request.community_id)?;
         let plugin = Some(request.plugin).filter(|name| !name.is_empty());
@@ -111,7 +114,7 @@ impl PluginService for Api {
         &self,
         request: Request<UpdateInstallationRequest>,
     ) -> Result<Response<UpdateInstallationResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let id = installation_id(&request.installation_id)?;
         let patch = input::object("config_patch", request.config_patch)?;
         let updated = self
@@ -126,10 +129,11 @@ impl PluginService for Api {
         &self,
         request: Request<DisablePluginRequest>,
     ) -> Result<Response<DisablePluginResponse>, Status> {
+        let (_, request) = self.enter(request).await?;
         let DisablePluginRequest {
             installation_id: id,
             etag,
-        } = request.into_inner();
+        } = request;
         self.gateway
             .disable_plugin(installation_id(&id)?, etag)
             .await?;
@@ -140,7 +144,8 @@ impl PluginService for Api {
         &self,
         request: Request<CheckInstallationRequest>,
     ) -> Result<Response<CheckInstallationResponse>, Status> {
-        let id = installation_id(&request.into_inner().installation_id)?;
+        let (_, request) = self.enter(request).await?;
+        let id = installation_id(&request.installation_id)?;
         let installation = self.shown(self.gateway.check_installation(id).await?);
         Ok(Response::new(CheckInstallationResponse { installation }))
     }
@@ -149,10 +154,11 @@ impl PluginService for Api {
         &self,
         request: Request<RotateWebhookRequest>,
     ) -> Result<Response<RotateWebhookResponse>, Status> {
+        let (_, request) = self.enter(request).await?;
         let RotateWebhookRequest {
             installation_id: id,
             old_expire_time,
-        } = request.into_inner();
+        } = request;
         let until = old_expire_time
             .map(|time| input::time("old_expire_time", time))
             .transpose()?;
@@ -168,7 +174,7 @@ impl PluginService for Api {
         &self,
         request: Request<ListDeliveriesRequest>,
     ) -> Result<Response<ListDeliveriesResponse>, Status> {
-        let request = request.into_inner();
+        let (_, request) = self.enter(request).await?;
         let size = input::page_size(request.page_size)?;
         let community_id = input::community_id("community_id", &request.community_id)?;
         let id = input::optional_id(
@@ -203,7 +209,8 @@ impl PluginService for Api {
         &self,
         request: Request<RetryDeliveryRequest>,
     ) -> Result<Response<RetryDeliveryResponse>, Status> {
-        let id = request.into_inner().delivery_id;
+        let (_, request) = self.enter(request).await?;
+        let id = request.delivery_id;
         let id = input::id("delivery_id", &id, DeliveryId::parse)?;
         let delivery = Some(self.gateway.retry_delivery(id).await?.into());
         Ok(Response::new(RetryDeliveryResponse { delivery }))

@@ -28,12 +28,12 @@ impl ProcessService for Api {
         &self,
         request: Request<StartProcessRequest>,
     ) -> Result<Response<StartProcessResponse>, Status> {
-        let request = request.into_inner();
+        let (entry, request) = self.enter(request).await?;
         let close_time = request
             .close_time
             .map(|time| input::time("close_time", time));
         let starting = Starting {
-            key: input::request_key(&request.request_id)?,
+            key: input::request_key(&entry.caller, &request.request_id)?,
             community_id: input::community_id("community_id", &request.community_id)?,
             process_type: input::text("process_type", request.process_type, 200)?,
             installation_id: input::optional_id(
@@ -52,7 +52,8 @@ impl ProcessService for Api {
         &self,
         request: Request<GetProcessRequest>,
     ) -> Result<Response<GetProcessResponse>, Status> {
-        let id = process_id(&request.into_inner().process_id)?;
+        let (_, request) = self.enter(request).await?;
+        let id = process_id(&request.process_id)?;
         let process = Some(self.gateway.get_process(id).await?.into());
         Ok(Response::new(GetProcessResponse { process }))
     }
@@ -61,10 +62,11 @@ impl ProcessService for Api {
         &self,
         request: Request<ListProcessesRequest>,
     ) -> Result<Response<ListProcessesResponse>, Status> {
-        let request = request.into_inner();
+        let (entry, request) = self.enter(request).await?;
         let size = input::page_size(request.page_size)?;
         let ids = request.community_ids.iter();
         let wanted = ProcessFilter {
+            scope: entry.caller.scope(),
             community_ids: ids
                 .map(|id| input::community_id("community_ids", id))
                 .collect::<Result<_>>()?,
@@ -92,10 +94,11 @@ impl ProcessService for Api {
         &self,
         request: Request<WatchProcessRequest>,
     ) -> Result<Response<Self::WatchProcessStream>, Status> {
+        let (_, request) = self.enter(request).await?;
         let WatchProcessRequest {
             process_id: id,
             heartbeat_interval,
-        } = request.into_inner();
+        } = request;
         let heartbeat = input::heartbeat(heartbeat_interval)?;
         let states = self
             .gateway
@@ -112,7 +115,8 @@ impl ProcessService for Api {
         &self,
         request: Request<CloseProcessRequest>,
     ) -> Result<Response<CloseProcessResponse>, Status> {
-        let id = process_id(&request.into_inner().process_id)?;
+        let (_, request) = self.enter(request).await?;
+        let id = process_id(&request.process_id)?;
         let process = self.gateway.close_process(id, "a driver closed it").await?;
         let process = Some(process.into());
         Ok(Response::new(CloseProcessResponse { process }))
@@ -122,10 +126,11 @@ impl ProcessService for Api {
         &self,
         request: Request<CancelProcessRequest>,
     ) -> Result<Response<CancelProcessResponse>, Status> {
+        let (_, request) = self.enter(request).await?;
         let CancelProcessRequest {
             process_id: id,
             reason,
-        } = request.into_inner();
+        } = request;
         let reason = input::optional_text("reason", reason, 1000)?;
         let process = self
             .gateway

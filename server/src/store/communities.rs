@@ -8,7 +8,7 @@ use sea_orm::{
 use super::{Rows, Tx, entity::community, failed};
 use crate::{
     error::{Error, Result, Thing},
-    model::{Community, CommunityId, Time},
+    model::{Community, CommunityId, Scope, Time},
 };
 
 /// One community.
@@ -32,6 +32,7 @@ async fn find_row(at: &impl Rows, id: &CommunityId) -> Result<Community> {
 /// Up to `limit` communities after a place, oldest first.
 pub async fn list(
     at: &impl Rows,
+    scope: &Scope,
     after: Option<(Time, CommunityId)>,
     limit: u64,
 ) -> Result<Vec<Community>> {
@@ -39,6 +40,10 @@ pub async fn list(
         .order_by_asc(community::Column::CreateTime)
         .order_by_asc(community::Column::Id)
         .limit(limit);
+    if let Scope::Only(communities) = scope {
+        let ids = communities.iter().map(CommunityId::as_str);
+        query = query.filter(community::Column::Id.is_in(ids));
+    }
     if let Some((time, id)) = after {
         let same_time = Condition::all()
             .add(community::Column::CreateTime.eq(time.0))
