@@ -34,7 +34,7 @@ async fn the_token_of_the_data_folder_is_found() {
         ("METAGOV_TOKEN", "mg_wrong"),
     ];
     let ran = run_with(&["token", "list"], &variables).await;
-    ran.failed(4, &["UNAUTHENTICATED"]);
+    ran.failed(4, &["TOKEN_INVALID"]);
     let args = ["token", "list", "--token", secret.trim()];
     run_with(&args, &variables).await.done();
 }
