@@ -275,6 +275,7 @@ fn serve_api(
         max_request_size: config.limits.max_request_size,
         open_reflection: config.listen.ip().is_loopback(),
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
+        hosts: rpc::Hosts::of(&config.access.hosts, local(&listener)?.ip()),
     };
     let routes = rpc::routes(gateway.clone(), health, &settings).map_err(broken)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

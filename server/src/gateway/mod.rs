@@ -39,6 +39,8 @@ use tokio::sync::{Notify, RwLock};
 use url::Url;
 
 pub use access::About;
+#[doc(hidden)]
+pub use access::bearer;
 pub use actions::Performing;
 pub use audit::Ended;
 pub use communities::CommunityChanges;

@@ -2,16 +2,21 @@
 //!
 //! A handler checks and converts what it was sent (`input.rs`), calls the gateway, and
 //! converts what comes back (`convert.rs`); errors become statuses in `status.rs`, the
-//! one exhaustive match. One file per service, each named as its noun. `call.rs` is
-//! what every call goes through, `needs.rs` the table of what each one needs; `page.rs`
-//! is how events are encoded once.
+//! one exhaustive match. One file per service, each named as its noun. `gate.rs` is who
+//! may come in at all, `call.rs` what every call goes through, `needs.rs` the table of
+//! what each one needs; `page.rs` is how events are encoded once.
 
 mod access;
 mod actions;
 mod call;
 mod communities;
 mod convert;
+mod deadline;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
+mod gate;
+mod hosts;
 mod identities;
 mod input;
 mod leash;
@@ -37,6 +42,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::gateway::Gateway;
 pub use call::{Call, CallLayer};
+pub use gate::{Gate, GateLayer};
+pub use hosts::{Hosts, Name};
 
 /// The server traits, over the messages of `metagov-proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -56,6 +63,8 @@ pub struct Settings {
     pub cors_origins: Vec<HeaderValue>,
     /// Whether reflection answers without a token.
     pub open_reflection: bool,
+    /// The names that it is called by.
+    pub hosts: Hosts,
 }
 
 /// The services of the contract, as health speaks of them.
@@ -117,7 +126,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// What every call goes through.
-pub type Layers = Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
+pub type Layers =
+    Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Stack<GateLayer, Identity>>>>;
 
 /// The server that the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
 pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> Server<Layers> {
@@ -130,6 +140,7 @@ pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> Server<Layers> {
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_max_header_list_size(16 << 10)
+        .layer(GateLayer::new(settings))
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
