@@ -33,6 +33,7 @@ mod harness;
 mod hooks;
 mod identities;
 mod kit;
+mod limits;
 mod platform_faults;
 mod plugins;
 mod process_lists;
@@ -48,6 +49,7 @@ mod sourcecred;
 mod stage;
 mod stand;
 mod timers;
+mod tls;
 mod watch_process;
 mod web;
 

@@ -55,6 +55,10 @@ impl Binary {
             "127.0.0.1:0",
             "--data-dir",
             data,
+            // Platforms are faked on this machine, over http.
+            "--allow-http",
+            "--allow-cidr",
+            "127.0.0.0/8",
         ];
         let mut command = Self::command(&[&own, args].concat());
         command
@@ -93,6 +97,10 @@ impl Binary {
         let pages = std::fs::read_to_string(file).unwrap();
         let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
         resident * 4096
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL: it has no chance to write anything.

@@ -6,7 +6,7 @@ use super::Gateway;
 use crate::{
     error::{Error, Result, Trouble},
     model::Installation,
-    plugins::kit::{Call, Http, Place, Plugin, Step},
+    plugins::kit::{Call, Caller, Http, Installed, Place, Plugin, Step},
     store::installations,
 };
 
@@ -18,7 +18,7 @@ impl Gateway {
         Ok(Call {
             config: installation.whole_config(),
             operator: self.settings.of_plugin(name),
-            http: self.http.for_step(),
+            http: self.http.for_step(caller(installation)),
             place: Place {
                 installation_id: installation.id,
                 community_id: installation.community_id.clone(),
@@ -27,6 +27,15 @@ impl Gateway {
             },
             state: Arc::new(state),
         })
+    }
+
+    /// Asks the platform to agree to a configuration, which names no address that must
+    /// not be asked.
+    pub(super) async fn agree(&self, installation: &Installation) -> Result<Installed> {
+        let http = self.http.for_step(caller(installation));
+        http.check(&installation.whole_config()).await?;
+        let plugin = self.plugin(&installation.plugin)?;
+        self.step(installation, &plugin.setup, ()).await
     }
 
     /// Runs a step that may ask the platform.
@@ -92,6 +101,14 @@ impl Gateway {
         self.step(installation, step, input)
             .await
             .map_err(only_read)
+    }
+}
+
+/// On whose behalf requests for an installation are made.
+pub(super) fn caller(installation: &Installation) -> Caller {
+    Caller {
+        plugin: installation.plugin.clone(),
+        installation_id: Some(installation.id),
     }
 }
 

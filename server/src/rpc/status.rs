@@ -200,6 +200,10 @@ fn platform(plugin: String, trouble: Trouble) -> Said {
             said(Unavailable, Reason::PlatformUnavailable, [plugin]),
             RETRY,
         ),
+        Trouble::Busy(wait) => again(
+            said(Unavailable, Reason::PlatformUnavailable, [plugin]),
+            wait,
+        ),
         Trouble::RateLimited(wait) => {
             let limited = said(ResourceExhausted, Reason::PlatformRateLimited, [plugin]);
             again(limited, wait.unwrap_or(RETRY))
@@ -255,6 +259,20 @@ pub(super) fn word(code: Code) -> &'static str {
 
 /// A message over the limit, which tonic answers with the code of an expired cursor.
 pub(super) fn too_large(limit: usize) -> Status {
+    let message =
+        format!("the message is larger than the {limit} bytes that are allowed; send less at once");
+    over(limit, message)
+}
+
+/// An answer over the limit, for which tonic has the same code.
+pub(super) fn answer_too_large(limit: usize) -> Status {
+    let message = format!(
+        "the answer is larger than the {limit} bytes that are allowed; ask for less at once"
+    );
+    over(limit, message)
+}
+
+fn over(limit: usize, message: String) -> Status {
     let mut details = ErrorDetails::new();
     let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
     details.set_error_info(
@@ -262,8 +280,6 @@ pub(super) fn too_large(limit: usize) -> Status {
         ERROR_DOMAIN,
         metadata,
     );
-    let message =
-        format!("the message is larger than the {limit} bytes that are allowed; send less at once");
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
