@@ -3,6 +3,7 @@
 
 mod audit;
 mod hooks;
+mod over_tls;
 mod tokens;
 
 use std::process::{Output, Stdio};
