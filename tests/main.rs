@@ -34,6 +34,7 @@ mod hooks;
 mod identities;
 mod kit;
 mod limits;
+mod oauth;
 mod platform_faults;
 mod plugins;
 mod process_lists;
