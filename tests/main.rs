@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_values;
 mod ballot;
 mod binary;
+mod command_line;
 mod communities;
 mod coverage;
 mod crowd;
