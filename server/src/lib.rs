@@ -51,7 +51,7 @@ use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
-    listen::{Broken, Listener},
+    listen::{Broken, Certificate, Listener},
     plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::{
         KeySource, Keys, OpenError, Store,
@@ -316,7 +316,7 @@ fn serve_public(
 }
 
 /// The keys of the API's listener and of the public one, where they have some.
-type BothKeys = (Option<Arc<listen::Keys>>, Option<Arc<listen::Keys>>);
+type BothKeys = (Option<Arc<Certificate>>, Option<Arc<Certificate>>);
 
 fn keys(config: &Config) -> Result<BothKeys, StartError> {
     let access = &config.access;
@@ -324,7 +324,7 @@ fn keys(config: &Config) -> Result<BothKeys, StartError> {
         let Some((cert, key)) = cert.as_ref().zip(key.as_ref()) else {
             return Ok(None);
         };
-        let keys = listen::Keys::load(cert, key).map_err(|error| no_tls(prefix, &error));
+        let keys = Certificate::load(cert, key).map_err(|error| no_tls(prefix, &error));
         keys.map(Some)
     };
     Ok((
