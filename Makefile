@@ -7,7 +7,7 @@ PYTEST := target/venv/bin/python -m pytest
 # A golden file that differs fails; it is never rewritten by a test run.
 export INSTA_UPDATE ?= no
 
-.PHONY: help run build test rust python bench tools lint format clippy contract
+.PHONY: help run build test rust python bench tools browser lint format clippy contract
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,7 +25,7 @@ rust: build
 
 # Where the Python tests find the server.
 python: export METAGOV_BIN ?= $(abspath $(TARGET))/debug/metagov
-python: tools build
+python: tools browser build
 	$(PYTEST) -rxs --no-fold-skipped tests/python
 
 bench: ## What the gateway costs, beside a service that does nothing; prints only
@@ -34,6 +34,9 @@ bench: ## What the gateway costs, beside a service that does nothing; prints onl
 
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install
+
+browser: ## Installs Chromium for the tests that need it, if root may; else says so
+	@tests/tools/install browser
 
 lint: format clippy contract ## Formatting, clippy, and the contract: style and compatibility
 

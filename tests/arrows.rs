@@ -15,9 +15,10 @@ const ROOMS: &str = "
     gateway | store feed plugins model error   | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
     feed    | store model error                | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
     plugins | model error                      | sea_orm metagov_migrations tonic prost metagov_proto axum
-    store   | model error                      | reqwest tonic prost metagov_proto axum
+    store   | model error folder               | reqwest tonic prost metagov_proto axum
     model   | error                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     error   | model                            | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
+    folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     config  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     cli     | config                           | reqwest sea_orm metagov_migrations axum
     folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio

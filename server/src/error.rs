@@ -318,6 +318,42 @@ impl Error {
         self
     }
 
+    /// The same without these secrets in its texts, also where a text was cut off in the
+    /// midst of one. Secrets of fewer than 4 characters are left: they stand in any text.
+    pub fn masked(mut self, secrets: &[&str]) -> Self {
+        let mut secrets: Vec<&str> = secrets.iter().copied().filter(|s| s.len() >= 4).collect();
+        // The longest first, or a part would be replaced and the rest left.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for text in self.texts() {
+            mask(text, &secrets);
+        }
+        self
+    }
+
+    /// What plugins and platforms have said in it.
+    fn texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Invalid(faults) | Self::Schema { faults, .. } => {
+                faults.iter_mut().map(|fault| &mut fault.why).collect()
+            }
+            Self::Done { why, .. }
+            | Self::Unsupported { why, .. }
+            | Self::OutcomeUnknown { why, .. }
+            | Self::Refused { why, .. }
+            | Self::Unsigned(why)
+            | Self::Internal(why)
+            | Self::Platform {
+                trouble:
+                    Trouble::Unavailable(why)
+                    | Trouble::Unauthorized(why)
+                    | Trouble::Rejected { why, .. },
+                ..
+            } => vec![why],
+            Self::Exists(Thing::PluginInstallation { platform_id, .. }) => vec![platform_id],
+            _ => vec![],
+        }
+    }
+
     /// A process whose voting ended before the call came.
     pub fn voting_ended(process: ProcessId, state: ProcessState, at: Time) -> Self {
         let why = format!("voting ended at {}", at.rfc3339());
@@ -326,6 +362,34 @@ impl Error {
             state,
             why,
         }
+    }
+}
+
+/// What stands where a secret stood.
+const MASK: &str = "[secret]";
+/// How much of a secret at the end of a text is enough to be masked.
+const MIN_CUT: usize = 6;
+
+fn mask(text: &mut String, secrets: &[&str]) {
+    for secret in secrets
+        .iter()
+        .filter(|secret| text.contains(**secret))
+        .collect::<Vec<_>>()
+    {
+        *text = text.replace(*secret, MASK);
+    }
+    let ends = text.trim_end_matches(['…', '.']);
+    let cut = secrets
+        .iter()
+        .filter_map(|secret| {
+            let lengths = (MIN_CUT..secret.len()).rev();
+            let mut parts = lengths.filter_map(|length| secret.get(..length));
+            parts.find(|part| ends.ends_with(part)).map(str::len)
+        })
+        .max();
+    if let Some(cut) = cut {
+        text.truncate(ends.len() - cut);
+        text.push_str(MASK);
     }
 }
 
@@ -340,4 +404,90 @@ fn sentences(faults: &[Fault]) -> String {
 fn join(ids: &[InstallationId]) -> String {
     let each: Vec<String> = ids.iter().map(ToString::to_string).collect();
     each.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(why: &str) -> Error {
+        let (plugin, why) = ("forum".to_owned(), why.to_owned());
+        let trouble = Trouble::Rejected { status: 422, why };
+        Error::Platform { plugin, trouble }
+    }
+
+    #[test]
+    fn secrets_are_masked_wherever_they_stand() {
+        let error = rejected("no key hunter22, nor hunter22x").masked(&["hunter22", "hunter22x"]);
+        assert_eq!(error, rejected("no key [secret], nor [secret]"));
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_off_at_the_end_is_masked() {
+        for (said, masked) in [
+            ("the key hunter22-and", "the key [secret]"),
+            ("the key hunter…", "the key [secret]"),
+            ("the key hunt", "the key hunt"),
+            ("hunter22-and then more", "hunter22-and then more"),
+        ] {
+            assert_eq!(
+                rejected(said).masked(&["hunter22-and-more"]),
+                rejected(masked)
+            );
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_left() {
+        assert_eq!(rejected("an abc").masked(&["abc", ""]), rejected("an abc"));
+    }
+
+    #[test]
+    fn every_error_with_a_text_is_masked() {
+        let text = || "hunter22".to_owned();
+        let plugin = || "forum".to_owned();
+        for error in [
+            Error::invalid("a", text()),
+            Error::Schema {
+                of: plugin(),
+                faults: vec![Fault {
+                    field: "a".into(),
+                    why: text(),
+                }],
+            },
+            Error::Unsupported {
+                plugin: plugin(),
+                why: text(),
+            },
+            Error::OutcomeUnknown {
+                plugin: plugin(),
+                why: text(),
+            },
+            Error::Refused {
+                plugin: plugin(),
+                why: text(),
+            },
+            Error::Unsigned(text()),
+            Error::Internal(text()),
+            Error::Platform {
+                plugin: plugin(),
+                trouble: Trouble::Unavailable(text()),
+            },
+            Error::Platform {
+                plugin: plugin(),
+                trouble: Trouble::Unauthorized(text()),
+            },
+            rejected("hunter22"),
+            Error::Exists(Thing::PluginInstallation {
+                plugin: plugin(),
+                platform_id: text(),
+            }),
+        ] {
+            let said = error.masked(&["hunter22"]).to_string();
+            assert!(
+                !said.contains("hunter22") && said.contains("[secret]"),
+                "{said}"
+            );
+        }
+    }
 }

@@ -33,5 +33,11 @@ pub(crate) fn write_private(file: &Path, text: &str) -> io::Result<()> {
     written.write_all(text.as_bytes())?;
     written.sync_all()?;
     fs::rename(&draft, file)?;
-    File::open(folder)?.sync_all()
+    sync(file)
+}
+
+/// Makes sure that a new name of a file is on disk.
+pub(crate) fn sync(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

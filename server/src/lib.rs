@@ -28,7 +28,14 @@ pub mod plugins;
 pub mod rpc;
 pub mod store;
 
-use std::{fmt, fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::Request;
 use tokio::{
@@ -44,13 +51,20 @@ use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
-    listen::{Broken, Keys, Listener},
+    listen::{Broken, Certificate, Listener},
     plugins::kit::{Http, Plugin},
-    store::Store,
+    store::{
+        KeySource, Keys, OpenError, Store,
+        master_key::{self, Rekeyed},
+    },
 };
 
 /// How many connections read from the database at the same time.
 const READERS: u32 = 4;
+
+const MASTER_KEY: &str = "--master-key (METAGOV_MASTER_KEY)";
+const MASTER_KEY_FILE: &str = "--master-key-file (METAGOV_MASTER_KEY_FILE)";
+const NEW_KEY: &str = "--new-master-key-file (METAGOV_NEW_MASTER_KEY_FILE)";
 
 /// Why the gateway does not start: one line that names the setting and the remedy.
 #[derive(Debug)]
@@ -85,7 +99,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
     // reqwest is built without a default; only the first call counts.
     _ = rustls::crypto::ring::default_provider().install_default();
     config.check().map_err(StartError)?;
-    let (api_keys, public_keys) = keys(&config)?;
+    let (api_pair, public_pair) = certificates(&config)?;
     let _lock = prepare_folder(&config)?;
     let api = bind(config.listen, "--listen (METAGOV_LISTEN)").await?;
     let public = bind(
@@ -96,9 +110,9 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
     let (api_address, public_address) = (local(&api)?, local(&public)?);
 
     let (closing, closed) = watch::channel(false);
-    let store = Store::open(&database(&config))
+    let store = Store::open(&database(&config)?)
         .await
-        .map_err(|e| no_database(&config, &e))?;
+        .map_err(|e| not_opened(&config, e))?;
     // Events are packed so that a page of them fits in an answer, with room to spare.
     let page = config.limits.max_response_size / 4;
     let feed = Feed::follow(store.clone(), page, closed.clone())
@@ -127,11 +141,11 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
             .set_service_status(service, ServingStatus::Serving)
             .await;
     }
-    for keys in [&api_keys, &public_keys].into_iter().flatten() {
-        tokio::spawn(keys.clone().follow(closed.clone()));
+    for pair in [&api_pair, &public_pair].into_iter().flatten() {
+        tokio::spawn(pair.clone().follow(closed.clone()));
     }
-    let api = Listener::api(api, api_keys, &config.limits);
-    let public = Listener::public(public, public_keys, &config.limits);
+    let api = Listener::api(api, api_pair, &config.limits);
+    let public = Listener::public(public, public_pair, &config.limits);
     let servers = vec![
         serve_api(
             &config,
@@ -158,9 +172,47 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
 /// Brings the database up to date; the names of the steps that were taken.
 pub async fn migrate(config: &Config) -> Result<Vec<String>, StartError> {
     let _lock = prepare_folder(config)?;
-    store::migrate(&database(config))
+    store::migrate(&database(config)?)
         .await
         .map_err(|e| no_database(config, &e))
+}
+
+/// Encrypts all that is secret anew with another master key, while no gateway runs: with
+/// that of `file`, or with a new one for the data folder. What to tell the operator.
+pub async fn rekey(config: &Config, file: Option<&Path>) -> Result<String, StartError> {
+    let _lock = prepare_folder(config)?;
+    let settings = database(config)?;
+    let new = file.map(named_key).transpose()?;
+    if new.is_none() && own_key(config).is_none() {
+        let why = "is needed, since the present key is not kept in the data folder; name a file with the new key (make one with: openssl rand -hex 32)";
+        return Err(StartError(format!("{NEW_KEY}: {why}")));
+    }
+    let done = master_key::rekey(&settings, new.as_ref()).await;
+    let Rekeyed { rows, kept } = done.map_err(|e| not_opened(config, e))?;
+    let then = match (file, kept) {
+        (Some(file), _) => format!(
+            "from now on serve with --master-key-file {}",
+            file.display()
+        ),
+        (None, Some(kept)) => format!(
+            "the old key is now {}: older copies of the database need it",
+            kept.display()
+        ),
+        (None, None) => "the new key is in the data folder".to_owned(),
+    };
+    Ok(format!("encrypted {rows} rows anew; {then}"))
+}
+
+fn named_key(file: &Path) -> Result<Keys, StartError> {
+    match master_key::read_key(file) {
+        Ok(Some(keys)) => Ok(keys),
+        Ok(None) => {
+            let why = "is missing; make it with: openssl rand -hex 32";
+            Err(StartError(format!("{NEW_KEY}: {} {why}", file.display())))
+        }
+        Err(OpenError::MasterKey(why)) => Err(StartError(format!("{NEW_KEY}: {why}"))),
+        Err(OpenError::Database(error)) => Err(broken(error)),
+    }
 }
 
 impl Running {
@@ -236,6 +288,7 @@ fn serve_api(
         max_response_size: config.limits.max_response_size,
         open_reflection: config.is_local(),
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
+        hosts: rpc::Hosts::of(&config.access.hosts, config.listen.ip()),
     };
     let routes = rpc::routes(gateway.clone(), health, &settings).map_err(broken)?;
     let service = rpc::server(gateway, &settings).service(routes.prepare());
@@ -258,17 +311,17 @@ fn serve_public(
     tokio::spawn(listener.serve(routes, closing))
 }
 
-/// The keys of the API's listener and of the public one, where they have some.
-type BothKeys = (Option<Arc<Keys>>, Option<Arc<Keys>>);
+/// Those of the API's listener and of the public one, where they have some.
+type Certificates = (Option<Arc<Certificate>>, Option<Arc<Certificate>>);
 
-fn keys(config: &Config) -> Result<BothKeys, StartError> {
+fn certificates(config: &Config) -> Result<Certificates, StartError> {
     let access = &config.access;
     let load = |prefix: &str, cert: &Option<PathBuf>, key: &Option<PathBuf>| {
         let Some((cert, key)) = cert.as_ref().zip(key.as_ref()) else {
             return Ok(None);
         };
-        let keys = Keys::load(cert, key).map_err(|error| no_tls(prefix, &error));
-        keys.map(Some)
+        let loaded = Certificate::load(cert, key);
+        loaded.map(Some).map_err(|error| no_tls(prefix, &error))
     };
     Ok((
         load("", &access.tls_cert, &access.tls_key)?,
@@ -303,16 +356,39 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(broken)
 }
 
-fn database(config: &Config) -> store::Settings {
-    store::Settings {
+fn database(config: &Config) -> Result<store::Settings, StartError> {
+    Ok(store::Settings {
         url: config.database(),
         readers: READERS,
+        key: key_source(config)?,
+    })
+}
+
+fn key_source(config: &Config) -> Result<KeySource, StartError> {
+    let access = &config.access;
+    if let Some(key) = &access.master_key {
+        let why = "not 64 hex digits; give the key that the database is encrypted with";
+        let wrong = || StartError(format!("{MASTER_KEY}: {why}"));
+        return Ok(KeySource::Given(Keys::from_hex(key).ok_or_else(wrong)?));
     }
+    Ok(match (&access.master_key_file, own_key(config)) {
+        (Some(file), _) => KeySource::File(file.clone()),
+        (None, Some(file)) => KeySource::Own(file),
+        (None, None) => KeySource::Nowhere,
+    })
+}
+
+/// The file in the data folder for the master key, if it is kept there.
+fn own_key(config: &Config) -> Option<PathBuf> {
+    let access = &config.access;
+    let given = access.master_key.is_some() || access.master_key_file.is_some();
+    let alone = config.database().starts_with("sqlite:");
+    (alone && !given).then(|| config.data_dir.join("master.key"))
 }
 
 /// Makes the data folder, readable by its owner only, and takes it for this process.
 fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
-    if config.database_url.is_some() {
+    if config.database_url.is_some() && own_key(config).is_none() {
         return Ok(None);
     }
     let folder = &config.data_dir;
@@ -331,6 +407,16 @@ fn prepare_folder(config: &Config) -> Result<Option<File>, StartError> {
         ))
     })?;
     Ok(Some(lock))
+}
+
+fn not_opened(config: &Config, error: OpenError) -> StartError {
+    match error {
+        OpenError::Database(error) => no_database(config, &error),
+        OpenError::MasterKey(why) if config.access.master_key.is_some() => {
+            StartError(format!("{MASTER_KEY}: {why}"))
+        }
+        OpenError::MasterKey(why) => StartError(format!("{MASTER_KEY_FILE}: {why}")),
+    }
 }
 
 fn no_database(config: &Config, error: &error::Error) -> StartError {

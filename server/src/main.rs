@@ -1,10 +1,17 @@
-//! The command line of `metagov`: `serve` and `migrate`, and the verbs that are clients.
+//! The command line of `metagov`: `serve`, `migrate` and `rekey`, and the verbs that are
+//! clients.
 //!
 //! Exit codes: see [`metagov::cli`].
 
 mod log;
 
-use std::{env, future::Future, io, process::ExitCode};
+use std::{
+    env,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use metagov::{
@@ -35,6 +42,18 @@ enum Verb {
     /// Brings the database up to date, and ends. `serve` does that too.
     #[command(after_help = config::SYNTAX)]
     Migrate(Box<Config>),
+    /// Encrypts all that is secret anew with another master key, while no gateway runs.
+    ///
+    /// Without `--new-master-key-file` a new key is made in `--data-dir`; the old one stays
+    /// there under another name.
+    #[command(after_help = config::SYNTAX)]
+    Rekey {
+        /// The file with the new key, 64 hex digits. Default: a new one in `--data-dir`.
+        #[arg(long, value_name = "FILE")]
+        new_master_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        config: Box<Config>,
+    },
     /// Makes a community of a running gateway as a document says.
     Apply(Apply),
     /// Creates, lists and revokes the tokens of a running gateway.
@@ -89,6 +108,14 @@ fn begin() -> Result<(), Failure> {
         Verb::Migrate(config) => {
             log::start(&config).map_err(other)?;
             finish(runtime(Builder::new_current_thread())?, migrate(&config))
+        }
+        Verb::Rekey {
+            new_master_key_file,
+            config,
+        } => {
+            log::start(&config).map_err(other)?;
+            let rekey = rekey(&config, new_master_key_file.as_deref());
+            finish(runtime(Builder::new_current_thread())?, rekey)
         }
         Verb::Apply(apply) => call(apply.run(&mut io::stdout())),
         Verb::Token(tokens) => call(tokens.run(&mut io::stdout())),
@@ -188,6 +215,12 @@ async fn migrate(config: &Config) -> Result<(), Failure> {
     if applied.is_empty() {
         println!("nothing to do");
     }
+    Ok(())
+}
+
+async fn rekey(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
+    let done = metagov::rekey(config, file).await.map_err(failed)?;
+    println!("{done}");
     Ok(())
 }
 

@@ -91,6 +91,14 @@ impl Binary {
         self.child.id()
     }
 
+    /// How much memory it holds, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let file = format!("/proc/{}/statm", self.child.id());
+        let pages = std::fs::read_to_string(file).unwrap();
+        let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        resident * 4096
+    }
+
     /// SIGKILL: it has no chance to write anything.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -91,9 +91,13 @@ class _Details(
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
-    def __init__(self, folder: Path, data: str = "data"):
+    def __init__(
+        self, folder: Path, data: str = "data", settings: dict[str, str] | None = None
+    ):
         self.folder = folder
         self.data = folder / data
+        # Variables beside its own.
+        self.settings = {} if settings is None else settings
         self.address = f"127.0.0.1:{free_port()}"
         self.public_address = f"127.0.0.1:{free_port()}"
         self.log = folder / "gateway.log"
@@ -119,7 +123,7 @@ class Gateway:
             "METAGOV_PUBLIC_LISTEN": self.public_address,
             "METAGOV_DATA_DIR": str(self.data),
             "METAGOV_LOG": "info,metagov=debug",
-        }
+        } | self.settings
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [BINARY, "serve"],

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::Gateway;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{FailReason, NewEvent, Payload, Process, ProcessError, ProcessState},
     plugins::kit::{BallotSteps, Progress},
-    store::{Tx, processes},
+    store::{Tx, installations, processes},
 };
 
 /// How a process stands after a step. What looks the same is no change.
@@ -27,6 +27,12 @@ pub(super) async fn advance(
         Progress::Completed(private) => (ProcessState::Completed, private),
         Progress::Failed(message) => {
             let reason = FailReason::PlatformRejected;
+            let message = match installations::find(tx, process.installation_id).await {
+                Ok(installation) => gateway.masked_text(&installation, message),
+                // Nobody knows its secrets any more.
+                Err(Error::NotFound(_)) => message,
+                Err(error) => return Err(error),
+            };
             next.error = Some(ProcessError { reason, message });
             return end(tx, &process, next, ProcessState::Failed).await;
         }

@@ -52,7 +52,9 @@ impl Gateway {
         let known = self.plugin(plugin).map_err(|_| unknown())?;
         let route = known.route.as_ref().ok_or_else(unknown)?;
         let operator = self.settings.of_plugin(plugin);
-        let platform_id = match route((operator, hook.clone()))? {
+        let routed = route((operator, hook.clone()));
+        let routed = routed.map_err(|error| self.masked_for_operator(plugin, error))?;
+        let platform_id = match routed {
             Routed::Reply(reply) => return Ok(reply),
             Routed::Nothing => return Ok(HookReply::ok()),
             Routed::To(platform_id) => platform_id,
@@ -97,7 +99,8 @@ impl Gateway {
             .as_ref()
             .ok_or(Error::NotFound(Thing::Webhook))?;
         let call = self.call(plugin, installation).await?;
-        receive((call, hook)).map_err(|error| error.of_plugin(&installation.plugin))
+        receive((call, hook))
+            .map_err(|error| self.masked(installation, error.of_plugin(&installation.plugin)))
     }
 
     /// Keeps a delivery and does what it means, in one transaction. A repeat does

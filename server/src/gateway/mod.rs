@@ -19,6 +19,7 @@ mod events;
 mod hooks;
 mod identities;
 mod locks;
+mod mask;
 mod plugins;
 mod processes;
 mod requests;

@@ -49,7 +49,10 @@ pub(super) async fn apply(
                 done.after.wake = true;
             }
             Signal::Link { account } => link(tx, installation, account).await?,
-            Signal::Revoked { why } => revoke(tx, installation, why).await?,
+            Signal::Revoked { why } => {
+                let why = gateway.masked_text(installation, why);
+                revoke(tx, installation, why).await?
+            }
             Signal::Refresh { key } => {
                 let process = processes::find_by_key(tx, installation.id, &key).await?;
                 if let Some(process) = process.filter(is_open) {
@@ -180,7 +183,8 @@ async fn fold(
         )));
     };
     let row = installations::state(tx, installation.id, &key).await?;
-    let folded = fold((key.clone(), row, input))?;
+    let folded = fold((key.clone(), row, input));
+    let folded = folded.map_err(|error| gateway.masked(installation, error))?;
     installations::set_state(tx, installation.id, &key, folded.state.as_ref()).await?;
     Ok(folded.signals)
 }

@@ -56,7 +56,8 @@ impl Gateway {
         };
         let http = call.http.clone();
         let done = within(self.settings.step_timeout, &http, step(call, input)).await;
-        let done = done.map_err(|error| error.of_plugin(&installation.plugin));
+        let done =
+            done.map_err(|error| self.masked(installation, error.of_plugin(&installation.plugin)));
         (done, http.wrote())
     }
 

@@ -1,84 +1,58 @@
-//! The time that a caller gives a call, in the header `grpc-timeout`: when it is over,
-//! the call is. What was begun and must not be left half done runs in a task of its own,
-//! and goes on.
+//! The deadline that a caller sets (`grpc-timeout`). What was begun and must not be left
+//! half done runs in a task of its own, and goes on.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
-use tonic::{Status, body::Body};
-use tower::{Layer, Service};
+use futures::{Future, future::Either};
+use http::HeaderMap;
+use tokio::time::timeout;
 
-const TIMEOUT: &str = "grpc-timeout";
+use crate::error::{Error, Result};
 
-/// See the module.
-#[derive(Clone, Copy, Debug)]
-pub struct DeadlineLayer;
+const HEADER: &str = "grpc-timeout";
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
-
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner }
-    }
+/// How long the call may take, if its caller says so.
+pub(super) fn of(headers: &HeaderMap) -> Result<Option<Duration>> {
+    let mut said = headers.get_all(HEADER).iter();
+    let Some(first) = said.next() else {
+        return Ok(None);
+    };
+    let read = first.to_str().ok().and_then(read);
+    let only = read.filter(|_| said.next().is_none());
+    let why = "must be 1 to 8 digits and one of H M S m u n, such as 500m";
+    only.map(Some).ok_or_else(|| Error::invalid(HEADER, why))
 }
 
-/// See the module.
-#[derive(Clone, Debug)]
-pub struct Deadline<S> {
-    inner: S,
-}
-
-impl<S> Service<Request<Body>> for Deadline<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(given) = given(request.headers()) else {
-            return Box::pin(self.inner.call(request));
-        };
-        let call = tokio::time::timeout(given, self.inner.call(request));
-        Box::pin(async move {
-            let over = |_| {
-                let status = Status::deadline_exceeded("the deadline of the call has passed");
-                Ok(status.into_http())
-            };
-            call.await.unwrap_or_else(over)
-        })
-    }
-}
-
-/// At most eight digits and a unit. What is malformed is no deadline.
-fn given(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(TIMEOUT)?.to_str().ok()?;
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    if digits > 8 {
-        return None;
-    }
-    let number = number.parse().ok()?;
+fn read(text: &str) -> Option<Duration> {
+    let unit = text.chars().next_back().filter(char::is_ascii_alphabetic)?;
+    let digits = &text[..text.len() - 1];
+    let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit());
+    let number: u64 = plain.then(|| digits.parse().ok())??;
     match unit {
-        "H" => Some(Duration::from_secs(number * 60 * 60)),
-        "M" => Some(Duration::from_secs(number * 60)),
-        "S" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_millis(number)),
-        "u" => Some(Duration::from_micros(number)),
-        "n" => Some(Duration::from_nanos(number)),
+        'H' => Some(Duration::from_secs(number * 3600)),
+        'M' => Some(Duration::from_secs(number * 60)),
+        'S' => Some(Duration::from_secs(number)),
+        'm' => Some(Duration::from_millis(number)),
+        'u' => Some(Duration::from_micros(number)),
+        'n' => Some(Duration::from_nanos(number)),
         _ => None,
+    }
+}
+
+/// What comes of it, or nothing if it takes longer. The clock starts at once.
+pub(super) fn within<F: Future>(
+    limit: Option<Duration>,
+    run: F,
+) -> impl Future<Output = Option<F::Output>> {
+    let run = match limit {
+        Some(limit) => Either::Left(timeout(limit, run)),
+        None => Either::Right(run),
+    };
+    async {
+        match run {
+            Either::Left(limited) => limited.await.ok(),
+            Either::Right(unlimited) => Some(unlimited.await),
+        }
     }
 }
 
@@ -86,37 +60,43 @@ fn given(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Duration> {
-        let headers = [(TIMEOUT.parse().unwrap(), text.parse().unwrap())];
-        given(&HeaderMap::from_iter(headers))
-    }
-
     #[test]
-    fn a_deadline_is_a_number_and_a_unit() {
-        for (text, ms) in [
-            ("1H", 3_600_000),
-            ("2M", 120_000),
-            ("3S", 3000),
-            ("200m", 200),
-            ("5000u", 5),
-            ("99999999n", 99),
-        ] {
-            assert_eq!(read(text).unwrap().as_millis(), ms, "{text}");
-        }
-        assert!(read("99999999H").is_some());
-        for text in [
+    fn a_deadline_is_digits_and_a_unit() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(HEADER, text.parse().unwrap());
+            of(&headers)
+        };
+        let ok = |duration| Ok(Some(duration));
+        assert_eq!(of("0S"), ok(Duration::ZERO));
+        assert_eq!(of("7n"), ok(Duration::from_nanos(7)));
+        assert_eq!(of("200m"), ok(Duration::from_millis(200)));
+        assert_eq!(of("99999999u"), ok(Duration::from_micros(99_999_999)));
+        assert_eq!(of("2M"), ok(Duration::from_secs(120)));
+        let long = 99_999_999 * 3600;
+        assert_eq!(of("99999999H"), ok(Duration::from_secs(long)));
+        for bad in [
             "",
             "S",
-            "1",
-            "1s",
+            "5",
             "-1S",
+            "+1S",
             "1.5S",
-            "1 S",
-            "999999999S",
-            "1SS",
-            "S1",
+            " 5S",
+            "5 S",
+            "5s",
+            "5h",
+            "5SS",
+            "100000000S",
+            "99999999999H",
+            "0x5S",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert!(of(bad).is_err(), "{bad}");
         }
+        let mut twice = HeaderMap::new();
+        twice.append(HEADER, "1S".parse().unwrap());
+        twice.append(HEADER, "2S".parse().unwrap());
+        assert!(super::of(&twice).is_err());
+        assert_eq!(super::of(&HeaderMap::new()), Ok(None));
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn optional_id<T>(
     }
 }
 
-/// A text that is needed, at most so many characters, none of them a control.
+/// A text that is needed, at most so many characters, none of which deceives.
 pub(super) fn text(field: &str, text: String, max: usize) -> Result<String> {
     if text.is_empty() {
         return Err(Error::invalid(field, "is missing"));
@@ -69,13 +69,21 @@ pub(super) fn optional_text(field: &str, text: String, max: usize) -> Result<Str
             format!("is longer than {max} characters"),
         ));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(deceives) {
         return Err(Error::invalid(
             field,
-            "has a control character, such as a line break",
+            "has a control character, such as a line break or one that turns the direction of text",
         ));
     }
     Ok(text)
+}
+
+/// Whether a character makes a line look like another: a control, a line separator, or an
+/// embedding, override or isolate of text in the other direction. What joins letters and
+/// marks a direction without a scope is needed to write some languages.
+fn deceives(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// A request id; empty means none.
@@ -275,6 +283,24 @@ mod tests {
         assert!(check(json!({ "a": vec![1; 10_000] })).is_err());
         assert!(check(json!({ "a": "x".repeat(MAX_STRING) })).is_ok());
         assert!(check(json!({ "a": "x".repeat(MAX_STRING + 1) })).is_err());
+    }
+
+    #[test]
+    fn a_text_has_no_character_that_deceives() {
+        let check = |c: char| optional_text("reason", format!("a{c}b"), 200).is_ok();
+        let turning = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+        let controls = [
+            '\0', '\n', '\r', '\t', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}',
+        ];
+        for bad in turning.chain(controls).chain(['\u{2028}', '\u{2029}']) {
+            assert!(!check(bad), "{}", bad.escape_unicode());
+        }
+        // Letters of any language, what joins them, and emoji.
+        for good in [
+            'é', 'ש', 'ع', '漢', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '🌱',
+        ] {
+            assert!(check(good), "{}", good.escape_unicode());
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! A handler checks and converts what it was sent (`input.rs`), calls the gateway, and
 //! converts what comes back (`convert.rs`); errors become statuses in `status.rs`, the
-//! one exhaustive match. One file per service, each named as its noun. `call.rs` is
-//! what every call goes through, `needs.rs` the table of what each one needs; `page.rs`
-//! is how events are encoded once.
+//! one exhaustive match. One file per service, each named as its noun. `gate.rs` is who
+//! may come in at all, `call.rs` what every call goes through, `needs.rs` the table of
+//! what each one needs; `page.rs` is how events are encoded once.
 
 mod access;
 mod actions;
@@ -13,6 +13,8 @@ mod communities;
 mod convert;
 mod deadline;
 mod events;
+mod gate;
+mod hosts;
 mod identities;
 mod input;
 mod leash;
@@ -39,7 +41,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::gateway::Gateway;
 pub use call::{Call, CallLayer};
-pub use deadline::{Deadline, DeadlineLayer};
+pub use gate::{Gate, GateLayer};
+pub use hosts::{Hosts, Name};
 pub use size::{Size, SizeLayer};
 
 /// The server traits, over the messages of `metagov-proto`.
@@ -59,6 +62,8 @@ pub struct Settings {
     pub cors_origins: Vec<HeaderValue>,
     /// Whether reflection answers without a token.
     pub open_reflection: bool,
+    /// The names that it is called by.
+    pub hosts: Hosts,
 }
 
 /// The services of the contract, as health speaks of them.
@@ -124,12 +129,13 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 /// What every call goes through, the outermost last.
 pub type Layers = Stack<
     SizeLayer,
-    Stack<DeadlineLayer, Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>>,
+    Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Stack<GateLayer, Identity>>>>,
 >;
 
 /// What the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
 pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> ServiceBuilder<Layers> {
     ServiceBuilder::new()
+        .layer(GateLayer::new(settings))
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
@@ -137,7 +143,6 @@ pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> ServiceBuilder<Laye
             open_reflection: settings.open_reflection,
             max_request_size: settings.max_request_size,
         })
-        .layer(DeadlineLayer)
         .layer(SizeLayer {
             max_request_size: settings.max_request_size,
             max_response_size: settings.max_response_size,

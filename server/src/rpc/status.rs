@@ -287,3 +287,36 @@ pub(super) fn undecodable() -> Status {
     )
     .into()
 }
+
+/// A call that names another host.
+pub(super) fn host_not_allowed() -> Status {
+    let message = "the API is not called by this host; the operator may add its name to --hosts (METAGOV_HOSTS)";
+    bare(Code::PermissionDenied, Reason::HostNotAllowed, message)
+}
+
+/// A call of a web page that may not.
+pub(super) fn origin_not_allowed() -> Status {
+    let message = "pages of this origin may not call; the operator may add it to --cors-origins (METAGOV_CORS_ORIGINS)";
+    bare(Code::PermissionDenied, Reason::OriginNotAllowed, message)
+}
+
+/// A codec of gRPC that is not spoken here.
+pub(super) fn unknown_content_type() -> Status {
+    Error::invalid(
+        "content-type",
+        "must be application/grpc, application/grpc-web or application/grpc-web-text, of which nothing but +proto is spoken",
+    )
+    .into()
+}
+
+/// The caller's own deadline passed.
+pub(super) fn deadline_exceeded() -> Status {
+    let message = "the call took longer than its caller waits; what it asked for may still happen";
+    bare(Code::DeadlineExceeded, Reason::DeadlineExceeded, message)
+}
+
+/// What no [`Error`] says, since it is known here only.
+fn bare(code: Code, reason: Reason, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason.as_str_name(), ERROR_DOMAIN, []);
+    Status::with_error_details(code, message, details)
+}

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Rows, Tx,
     entity::{delivery, fetch},
-    failed, from_text, to_text,
+    failed,
 };
 use crate::{
     error::{Error, Result, Thing},
@@ -34,7 +34,12 @@ pub async fn insert(
         attempt_count: delivery.attempt_count,
         next_attempt_time: delivery.next_attempt_time.map(|time| time.0),
         problem: delivery.problem.clone(),
-        hook: hook.map(to_text).transpose()?,
+        hook: hook
+            .map(|hook| {
+                tx.keys()
+                    .seal_json(&hook_place(&delivery.id.0.to_string()), hook)
+            })
+            .transpose()?,
     };
     let key = [
         delivery::Column::InstallationId,
@@ -79,7 +84,13 @@ pub async fn find(at: &impl Rows, id: DeliveryId) -> Result<(Delivery, Option<Ho
         .await
         .map_err(failed)?;
     let row = row.ok_or(Error::NotFound(Thing::Delivery(id)))?;
-    let hook = row.hook.as_deref().map(from_text).transpose()?;
+    let hook = row.hook.as_deref();
+    let hook = hook
+        .map(|sealed| {
+            at.keys()
+                .open_json(&hook_place(&row.id.to_string()), sealed)
+        })
+        .transpose()?;
     Ok((read(row), hook))
 }
 
@@ -188,10 +199,11 @@ pub struct Fetch {
 
 /// Records what a platform is to be asked, now.
 pub async fn insert_fetch(tx: &Tx, installation: InstallationId, what: &Value) -> Result<()> {
+    let id = Uuid::now_v7();
     let row = fetch::Model {
-        id: Uuid::now_v7(),
+        id,
         installation_id: installation.0,
-        what: to_text(what)?,
+        what: tx.keys().seal_json(&what_place(&id.to_string()), what)?,
         next_time: tx.now.0,
         failures: 0,
     };
@@ -216,7 +228,9 @@ pub async fn due_fetches(at: &impl Rows, now: Time) -> Result<Vec<Fetch>> {
         Ok(Fetch {
             id: row.id,
             installation_id: InstallationId(row.installation_id),
-            what: from_text(&row.what)?,
+            what: at
+                .keys()
+                .open_json(&what_place(&row.id.to_string()), &row.what)?,
             failures: row.failures,
         })
     });
@@ -255,6 +269,15 @@ pub async fn delete_all(tx: &Tx, id: InstallationId) -> Result<()> {
         .await
         .map_err(failed)?;
     Ok(())
+}
+
+/// Headers and bodies hold signatures, tokens, and what was said in private.
+fn hook_place(id: &str) -> [&str; 2] {
+    ["delivery.hook", id]
+}
+
+fn what_place(id: &str) -> [&str; 2] {
+    ["fetch.what", id]
 }
 
 fn word(state: DeliveryState) -> &'static str {

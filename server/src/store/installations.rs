@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Rows, Tx,
+    Keys, Rows, Tx,
     entity::{installation, installation_state as state},
     failed, from_text, to_text,
 };
@@ -19,6 +19,9 @@ use crate::{
     error::{Error, Result, Thing},
     model::{CommunityId, Installation, InstallationId, Object, Secrets, Time},
 };
+
+const SLUG: &str = "installation.slug";
+const OLD_SLUG: &str = "installation.old_slug";
 
 /// One installation.
 pub async fn find(at: &impl Rows, id: InstallationId) -> Result<Installation> {
@@ -34,7 +37,8 @@ async fn find_row(at: &impl Rows, id: InstallationId) -> Result<Installation> {
         .one(at.rows())
         .await
         .map_err(failed)?;
-    row.map_or(Err(Error::NotFound(Thing::Installation(id))), read)
+    let row = row.ok_or(Error::NotFound(Thing::Installation(id)))?;
+    read(at.keys(), row)
 }
 
 /// Which installations to list.
@@ -78,12 +82,12 @@ pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Ins
         query = query.filter(installation::Column::Id.gt(after.0));
     }
     let rows = query.all(at.rows()).await.map_err(failed)?;
-    rows.into_iter().map(read).collect()
+    rows.into_iter().map(|row| read(at.keys(), row)).collect()
 }
 
 /// Adds an installation.
 pub async fn insert(tx: &Tx, installation: &Installation, poll_time: Option<Time>) -> Result<()> {
-    let mut row = row(installation)?;
+    let mut row = row(tx.keys(), installation)?;
     row.poll_time = poll_time.map(|time| time.0);
     let insert = installation::Entity::insert(row.into_active_model());
     insert
@@ -95,7 +99,9 @@ pub async fn insert(tx: &Tx, installation: &Installation, poll_time: Option<Time
 
 /// Replaces an installation. When it is polled stays.
 pub async fn update(tx: &Tx, installation: &Installation) -> Result<()> {
-    let mut row = row(installation)?.into_active_model().reset_all();
+    let mut row = row(tx.keys(), installation)?
+        .into_active_model()
+        .reset_all();
     row.not_set(installation::Column::PollTime);
     installation::Entity::update(row)
         .exec_without_returning(tx.rows())
@@ -171,9 +177,10 @@ pub async fn small_state(at: &impl Rows, id: InstallationId) -> Result<BTreeMap<
         .all(at.rows())
         .await
         .map_err(failed)?;
-    let each = rows
-        .into_iter()
-        .map(|row| Ok((row.key, from_text(&row.value)?)));
+    let each = rows.into_iter().map(|row| {
+        let value = open_state(at.keys(), &row)?;
+        Ok((row.key, value))
+    });
     each.collect()
 }
 
@@ -183,7 +190,7 @@ pub async fn state(at: &impl Rows, id: InstallationId, key: &str) -> Result<Opti
         .one(at.rows())
         .await;
     row.map_err(failed)?
-        .map(|row| from_text(&row.value))
+        .map(|row| open_state(at.keys(), &row))
         .transpose()
 }
 
@@ -202,7 +209,9 @@ pub async fn set_state(
     let row = state::Model {
         installation_id: id.0,
         key: key.to_owned(),
-        value: to_text(value)?,
+        value: tx
+            .keys()
+            .seal_json(&state_place(&id.0.to_string(), key), value)?,
     };
     let key = [state::Column::InstallationId, state::Column::Key];
     state::Entity::insert(row.into_active_model())
@@ -217,7 +226,60 @@ pub async fn set_state(
     Ok(())
 }
 
-fn row(installation: &Installation) -> Result<installation::Model> {
+/// What a plugin remembers may be what its platform told it alone.
+fn state_place<'a>(id: &'a str, key: &'a str) -> [&'a str; 3] {
+    ["installation_state.value", id, key]
+}
+
+fn open_state(keys: &Keys, row: &state::Model) -> Result<Value> {
+    let id = row.installation_id.to_string();
+    keys.open_json(&state_place(&id, &row.key), &row.value)
+}
+
+/// What is secret of a row, each at its place.
+struct Sealer<'a> {
+    keys: &'a Keys,
+    community: &'a str,
+    id: String,
+}
+
+impl Sealer<'_> {
+    fn seal_slug(&self, column: &str, slug: &str) -> Result<String> {
+        let place = [column, self.community, &self.id];
+        self.keys.seal(&place, slug.as_bytes())
+    }
+
+    fn open_slug(&self, column: &str, sealed: &str) -> Result<String> {
+        let place = [column, self.community, &self.id];
+        Ok(self.keys.open_text(&place, sealed)?.to_string())
+    }
+
+    /// A JSON object: the names of the secrets, and each sealed by itself.
+    fn seal_secrets(&self, secrets: &Object) -> Result<String> {
+        let each = secrets.iter().map(|(name, value)| {
+            let place = ["installation.secrets", self.community, &self.id, name];
+            Ok((name, self.keys.seal_json(&place, value)?))
+        });
+        to_text(&each.collect::<Result<BTreeMap<_, _>>>()?)
+    }
+
+    fn open_secrets(&self, sealed: &str) -> Result<Object> {
+        let sealed: BTreeMap<String, String> = from_text(sealed)?;
+        let each = sealed.into_iter().map(|(name, sealed)| {
+            let place = ["installation.secrets", self.community, &self.id, &name];
+            let value = self.keys.open_json(&place, &sealed)?;
+            Ok((name, value))
+        });
+        each.collect()
+    }
+}
+
+fn row(keys: &Keys, installation: &Installation) -> Result<installation::Model> {
+    let sealer = Sealer {
+        keys,
+        community: installation.community_id.as_str(),
+        id: installation.id.0.to_string(),
+    };
     let (old_slug, expire) = installation.old_slug.clone().unzip();
     let (problem, problem_time) = installation.problem.clone().unzip();
     Ok(installation::Model {
@@ -226,9 +288,11 @@ fn row(installation: &Installation) -> Result<installation::Model> {
         plugin: installation.plugin.clone(),
         platform_id: installation.platform_id.clone(),
         config: to_text(&installation.config)?,
-        secrets: to_text(&installation.secrets.0)?,
-        slug: installation.slug.clone(),
-        old_slug,
+        secrets: sealer.seal_secrets(&installation.secrets.0)?,
+        slug: sealer.seal_slug(SLUG, &installation.slug)?,
+        old_slug: old_slug
+            .map(|slug: String| sealer.seal_slug(OLD_SLUG, &slug))
+            .transpose()?,
         old_slug_expire_time: expire.map(|time: Time| time.0),
         create_time: installation.create_time.0,
         update_time: installation.update_time.0,
@@ -240,8 +304,18 @@ fn row(installation: &Installation) -> Result<installation::Model> {
     })
 }
 
-fn read(row: installation::Model) -> Result<Installation> {
-    let secrets: Object = from_text(&row.secrets)?;
+fn read(keys: &Keys, row: installation::Model) -> Result<Installation> {
+    let sealer = Sealer {
+        keys,
+        community: &row.community_id,
+        id: row.id.to_string(),
+    };
+    let secrets = sealer.open_secrets(&row.secrets)?;
+    let slug = sealer.open_slug(SLUG, &row.slug)?;
+    let old_slug = row.old_slug.as_deref();
+    let old_slug = old_slug
+        .map(|sealed| sealer.open_slug(OLD_SLUG, sealed))
+        .transpose()?;
     let mut secret_names: Vec<String> = secrets.keys().cloned().collect();
     secret_names.sort();
     Ok(Installation {
@@ -252,8 +326,8 @@ fn read(row: installation::Model) -> Result<Installation> {
         secrets: Secrets(secrets),
         secret_names,
         platform_id: row.platform_id,
-        slug: row.slug,
-        old_slug: row.old_slug.zip(row.old_slug_expire_time.map(Time)),
+        slug,
+        old_slug: old_slug.zip(row.old_slug_expire_time.map(Time)),
         create_time: Time(row.create_time),
         update_time: Time(row.update_time),
         etag: row.etag,

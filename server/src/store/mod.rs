@@ -17,9 +17,12 @@ mod entity;
 pub mod events;
 pub mod identities;
 pub mod installations;
+pub mod master_key;
 mod open;
 pub mod processes;
 pub mod requests;
+mod seal;
+mod sealed;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -31,7 +34,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlErr};
 use serde::{Serialize, de::DeserializeOwned};
 
 use cache::Cache;
+pub use master_key::{KeySource, OpenError};
 pub use open::{Settings, migrate};
+pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
 use writer::Writer;
 
@@ -47,6 +52,7 @@ pub struct Store {
     writer: Writer,
     /// Unless others may write to the database, too.
     cache: Option<Arc<Cache>>,
+    keys: Keys,
 }
 
 impl Store {
@@ -74,6 +80,9 @@ pub trait Rows: Sync {
     #[doc(hidden)]
     fn rows(&self) -> &impl ConnectionTrait;
 
+    /// What the columns that hold secrets are sealed and opened with.
+    fn keys(&self) -> &Keys;
+
     /// What was read since the last commit; nothing inside a transaction.
     #[doc(hidden)]
     fn cache(&self) -> Option<&Cache> {
@@ -91,6 +100,10 @@ pub trait Rows: Sync {
 impl Rows for Store {
     fn rows(&self) -> &impl ConnectionTrait {
         &self.reads
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn cache(&self) -> Option<&Cache> {

@@ -10,7 +10,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Rows, Tx,
+    Keys, Rows, Tx,
     entity::{ballot, process},
     failed, from_text, from_word, to_text, to_word,
 };
@@ -33,7 +33,8 @@ async fn find_row(at: &impl Rows, id: ProcessId) -> Result<Process> {
         .one(at.rows())
         .await
         .map_err(failed)?;
-    row.map_or(Err(Error::NotFound(Thing::Process(id))), read)
+    let row = row.ok_or(Error::NotFound(Thing::Process(id)))?;
+    read(at.keys(), row)
 }
 
 /// The process that a platform calls `key`.
@@ -48,7 +49,7 @@ pub async fn find_by_key(
         .one(at.rows())
         .await
         .map_err(failed)?;
-    row.map(read).transpose()
+    row.map(|row| read(at.keys(), row)).transpose()
 }
 
 /// Which processes to list.
@@ -110,12 +111,12 @@ pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Pro
         query = query.filter(process::Column::Id.lt(before.0));
     }
     let rows = query.all(at.rows()).await.map_err(failed)?;
-    rows.into_iter().map(read).collect()
+    rows.into_iter().map(|row| read(at.keys(), row)).collect()
 }
 
 /// Adds a process that is starting, until `lease` at most.
 pub async fn insert(tx: &Tx, process: &Process, lease: Time) -> Result<()> {
-    let mut row = row(process)?;
+    let mut row = row(tx.keys(), process)?;
     // Nobody may find it by a key before its platform gave one.
     row.key = None;
     row.lease_time = Some(lease.0);
@@ -131,7 +132,7 @@ pub async fn insert(tx: &Tx, process: &Process, lease: Time) -> Result<()> {
 /// [`Error::Changed`].
 pub async fn save(tx: &Tx, process: &Process, read: (i64, ProcessState)) -> Result<()> {
     let done = process.state.is_done();
-    let mut row = row(process)?.into_active_model().reset_all();
+    let mut row = row(tx.keys(), process)?.into_active_model().reset_all();
     // Written once, by `insert`; rows are rewritten whole, so keep them small.
     row.not_set(process::Column::Parameters);
     row.lease_time = Set(None);
@@ -167,7 +168,7 @@ pub async fn save_private(tx: &Tx, process: &Process) -> Result<()> {
     let saved = process::Entity::update_many()
         .col_expr(
             process::Column::Private,
-            Expr::value(to_text(&process.private)?),
+            Expr::value(seal_private(tx.keys(), process)?),
         )
         .filter(process::Column::Id.eq(process.id.0))
         .filter(process::Column::Revision.eq(process.revision))
@@ -379,7 +380,17 @@ fn read_ballot(row: ballot::Model) -> Result<Ballot> {
     })
 }
 
-fn row(process: &Process) -> Result<process::Model> {
+/// What only the plugin knows of a process may be what its platform told it alone.
+fn private_place(id: &str) -> [&str; 2] {
+    ["process.private", id]
+}
+
+fn seal_private(keys: &Keys, process: &Process) -> Result<String> {
+    let id = process.id.0.to_string();
+    keys.seal_json(&private_place(&id), &process.private)
+}
+
+fn row(keys: &Keys, process: &Process) -> Result<process::Model> {
     Ok(process::Model {
         id: process.id.0,
         community_id: process.community_id.to_string(),
@@ -390,7 +401,7 @@ fn row(process: &Process) -> Result<process::Model> {
         url: process.url.clone(),
         title: process.title.clone(),
         parameters: to_text(&process.parameters)?,
-        private: to_text(&process.private)?,
+        private: seal_private(keys, process)?,
         outcome: to_text(&process.outcome)?,
         tally: process.tally.as_ref().map(to_text).transpose()?,
         error: process.error.as_ref().map(to_text).transpose()?,
@@ -407,7 +418,8 @@ fn row(process: &Process) -> Result<process::Model> {
     })
 }
 
-fn read(row: process::Model) -> Result<Process> {
+fn read(keys: &Keys, row: process::Model) -> Result<Process> {
+    let private = keys.open_json(&private_place(&row.id.to_string()), &row.private)?;
     Ok(Process {
         id: ProcessId(row.id),
         community_id: CommunityId::trusted(row.community_id),
@@ -427,6 +439,6 @@ fn read(row: process::Model) -> Result<Process> {
         tally: row.tally.as_deref().map(from_text).transpose()?,
         end_reason: row.end_reason,
         key: row.key.unwrap_or_default(),
-        private: from_text(&row.private)?,
+        private,
     })
 }

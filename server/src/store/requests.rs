@@ -8,6 +8,11 @@ use crate::{
     model::{CommunityId, RequestKey, Time},
 };
 
+/// Of a configuration with its secrets: without the key nobody can try guesses.
+const DIGEST: &str = "request.digest";
+/// What an action returned may be for its caller alone.
+const ANSWER: &str = "request.answer";
+
 /// A request that is running or answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -28,9 +33,13 @@ pub async fn find(at: &impl Rows, key: &RequestKey) -> Result<Option<Request>> {
         .one(at.rows())
         .await
         .map_err(failed)?;
-    Ok(row.map(|row| Request {
-        digest: row.digest,
-        answer: row.answer,
+    let Some(row) = row else { return Ok(None) };
+    let answer = row.answer.as_deref();
+    Ok(Some(Request {
+        digest: open(at, key, DIGEST, &row.digest)?,
+        answer: answer
+            .map(|sealed| open(at, key, ANSWER, sealed))
+            .transpose()?,
         lease: Time(row.lease_time),
         create_time: Time(row.create_time),
     }))
@@ -43,12 +52,15 @@ pub async fn insert(
     community: Option<&CommunityId>,
     request: &Request,
 ) -> Result<()> {
+    let answer = request.answer.as_deref();
     let row = request::Model {
         principal: key.principal.to_string(),
         request_id: key.id.to_string(),
         community_id: community.map(ToString::to_string),
-        digest: request.digest.clone(),
-        answer: request.answer.clone(),
+        digest: seal(tx, key, DIGEST, &request.digest)?,
+        answer: answer
+            .map(|answer| seal(tx, key, ANSWER, answer))
+            .transpose()?,
         lease_time: request.lease.0,
         create_time: request.create_time.0,
     };
@@ -62,6 +74,7 @@ pub async fn insert(
 
 /// Keeps the answer to a request.
 pub async fn answer(tx: &Tx, key: &RequestKey, answer: String) -> Result<()> {
+    let answer = seal(tx, key, ANSWER, &answer)?;
     request::Entity::update_many()
         .col_expr(request::Column::Answer, Expr::value(Some(answer)))
         .filter(request::Column::Principal.eq(key.principal.as_str()))
@@ -100,4 +113,14 @@ pub async fn trim(tx: &Tx, before: Time) -> Result<u64> {
         .await
         .map_err(failed)?;
     Ok(gone.rows_affected)
+}
+
+fn seal(at: &impl Rows, key: &RequestKey, column: &str, text: &str) -> Result<String> {
+    let place = [column, key.principal.as_str(), key.id.as_str()];
+    at.keys().seal(&place, text.as_bytes())
+}
+
+fn open(at: &impl Rows, key: &RequestKey, column: &str, sealed: &str) -> Result<String> {
+    let place = [column, key.principal.as_str(), key.id.as_str()];
+    Ok(at.keys().open_text(&place, sealed)?.to_string())
 }

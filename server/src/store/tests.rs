@@ -13,6 +13,7 @@ async fn open() -> (Store, TempDir) {
     let settings = Settings {
         url: format!("sqlite://{}/test.db?mode=rwc", folder.path().display()),
         readers: 2,
+        key: KeySource::Given(Keys::new(&MasterKey::new([7; 32]))),
     };
     (Store::open(&settings).await.unwrap(), folder)
 }
@@ -212,6 +213,7 @@ async fn migrating_twice_takes_no_step() {
     let settings = Settings {
         url: format!("sqlite://{}/test.db?mode=rwc", folder.path().display()),
         readers: 1,
+        key: KeySource::Given(Keys::new(&MasterKey::new([7; 32]))),
     };
     assert!(!migrate(&settings).await.unwrap().is_empty());
     assert_eq!(migrate(&settings).await.unwrap(), Vec::<String>::new());

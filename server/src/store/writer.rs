@@ -21,7 +21,7 @@ use futures::FutureExt;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Rows, cache::Cache, events, failed};
+use super::{Keys, Rows, cache::Cache, events, failed};
 use crate::{
     error::{Error, Result},
     model::{NewEvent, Time},
@@ -37,6 +37,7 @@ pub struct Tx {
     db: DatabaseTransaction,
     events: Mutex<Vec<NewEvent>>,
     cache: Cache,
+    keys: Keys,
     /// The time of the change. The same for all of one commit.
     pub now: Time,
 }
@@ -67,6 +68,10 @@ impl Rows for Tx {
         &self.db
     }
 
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     fn communities(&self) -> Option<&Cache> {
         Some(&self.cache)
     }
@@ -85,6 +90,7 @@ impl Writer {
         db: DatabaseConnection,
         head: i64,
         cache: Option<Arc<Cache>>,
+        keys: Keys,
     ) -> Result<Self> {
         let (waiting, jobs) = mpsc::channel(MAX_WAITING);
         let (raise, head) = watch::channel(head);
@@ -94,7 +100,7 @@ impl Writer {
             .map_err(Error::internal)?;
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || runtime.block_on(run(db, jobs, raise, cache)))
+            .spawn(move || runtime.block_on(run((db, keys), jobs, raise, cache)))
             .map_err(Error::internal)?;
         Ok(Self { waiting, head })
     }
@@ -124,7 +130,7 @@ impl Writer {
 }
 
 async fn run(
-    db: DatabaseConnection,
+    db: (DatabaseConnection, Keys),
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     raise: watch::Sender<i64>,
     cache: Option<Arc<Cache>>,
@@ -148,7 +154,7 @@ async fn run(
 }
 
 /// Runs a batch and commits it. The new head, if events were appended.
-async fn commit(db: &DatabaseConnection, batch: &[Box<dyn Job>]) -> Result<Option<i64>> {
+async fn commit(db: &(DatabaseConnection, Keys), batch: &[Box<dyn Job>]) -> Result<Option<i64>> {
     let tx = begin(db, Time::now()).await?;
     if let Some(changes) = together(&tx, batch).await {
         return finish(tx, changes).await;
@@ -179,6 +185,7 @@ async fn each_alone(tx: &Tx, batch: &[Box<dyn Job>]) -> Result<Vec<Vec<NewEvent>
             db: tx.db.begin().await.map_err(failed)?,
             events: Mutex::default(),
             cache: Cache::default(),
+            keys: tx.keys.clone(),
             now: tx.now,
         };
         if job.run(&point).await {
@@ -191,14 +198,16 @@ async fn each_alone(tx: &Tx, batch: &[Box<dyn Job>]) -> Result<Vec<Vec<NewEvent>
     Ok(changes)
 }
 
-async fn begin(db: &DatabaseConnection, now: Time) -> Result<Tx> {
+async fn begin((db, keys): &(DatabaseConnection, Keys), now: Time) -> Result<Tx> {
     let db = db.begin().await.map_err(failed)?;
+    let keys = keys.clone();
     let events = Mutex::default();
     let cache = Cache::default();
     Ok(Tx {
         db,
         events,
         cache,
+        keys,
         now,
     })
 }

@@ -138,10 +138,11 @@ async fn page(cx: &Cx, number: usize, fields: &str) -> Result<Option<Page>> {
         Ok(page) => Ok(Some(page)),
         // The key was checked before: it is the page that is refused.
         Err(Error::Platform {
-            trouble: Trouble::Unauthorized(why) | Trouble::Rejected { why, .. },
+            trouble: Trouble::Unauthorized(_) | Trouble::Rejected { .. },
             ..
         }) => {
-            tracing::info!(number, why, "no more users in the directory");
+            // Not what it said: that may repeat our key.
+            tracing::info!(number, "no more users in the directory");
             Ok(None)
         }
         Err(error) => Err(error),
