@@ -51,6 +51,9 @@ class Line:
         return self
 
     def __exit__(self, *_) -> None:
+        with contextlib.suppress(OSError):
+            # While a thread reads, closing alone closes nothing.
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def say(self, data: bytes) -> bool:
