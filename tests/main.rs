@@ -29,6 +29,7 @@ mod harness;
 mod hooks;
 mod identities;
 mod kit;
+mod outgoing;
 mod platform_faults;
 mod plugins;
 mod process_lists;
