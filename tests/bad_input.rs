@@ -99,14 +99,14 @@ pub(crate) async fn malformed(channel: &Line, method: &Method, field: &str, requ
 }
 
 /// The program with one community, to see that it lives on and stores nothing.
-struct Patient {
+pub(crate) struct Patient {
     server: Binary,
-    api: Api,
+    pub(crate) api: Api,
     _folder: tempfile::TempDir,
 }
 
 impl Patient {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Binary::serve(folder.path(), &[]);
         let api = server.api().await;
@@ -118,7 +118,22 @@ impl Patient {
         }
     }
 
-    async fn ends_unharmed(self) {
+    /// The admin's token.
+    pub(crate) fn token(&self) -> &str {
+        &self.server.token
+    }
+
+    /// Where gRPC is served.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.server.endpoint
+    }
+
+    /// How much memory it holds, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.server.memory()
+    }
+
+    pub(crate) async fn ends_unharmed(self) {
         let get = GetCommunityRequest {
             community_id: "here".into(),
         };

@@ -8,7 +8,7 @@ use metagov_proto::v1::{
 };
 use prost::Message;
 use tokio::time::timeout;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -262,9 +262,13 @@ async fn a_deadline_ends_a_call() {
     let (web, request) = (Web::http2(&gateway), request.encode_to_vec());
     let call = web.post(path, &request, &deadline);
     let answer = timeout(PATIENCE, call).await.expect("the server ends it");
-    let code = Code::from_bytes(answer.headers()["grpc-status"].as_bytes());
-    let ended = [Code::DeadlineExceeded, Code::Cancelled];
-    assert!(ended.contains(&code), "{code:?}");
+    let status = Status::from_header_map(answer.headers()).expect("a status");
+    let ended = fault(Err::<(), _>(status));
+    assert!(
+        ended.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        "{ended:?}"
+    );
+    assert!(answer.headers().contains_key("x-request-id"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! grpc-web, as a browser speaks it: frames by hand, over HTTP/1.1 and HTTP/2, and CORS.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use metagov_proto::v1::{
     Community, CreateCommunityRequest, CreateCommunityResponse, GetCommunityRequest,
@@ -32,21 +32,31 @@ pub(crate) struct Said {
 
 impl Web {
     pub(crate) fn new(gateway: &Gateway) -> Self {
-        let client = Client::builder().no_proxy().http1_only();
-        Self {
-            client: client.build().unwrap(),
-            endpoint: gateway.endpoint(),
-            token: gateway.admin_token(),
-        }
+        let [http1, _] = Self::both(&gateway.endpoint(), &gateway.admin_token());
+        http1
     }
 
     pub(crate) fn http2(gateway: &Gateway) -> Self {
-        let client = Client::builder().no_proxy().http2_prior_knowledge();
-        Self {
+        let [_, http2] = Self::both(&gateway.endpoint(), &gateway.admin_token());
+        http2
+    }
+
+    /// Over HTTP/1.1, and over HTTP/2.
+    pub(crate) fn both(endpoint: &str, token: &str) -> [Self; 2] {
+        Self::under(endpoint, "127.0.0.1", token)
+    }
+
+    /// The same, where the gateway at this address has another name.
+    pub(crate) fn under(endpoint: &str, name: &str, token: &str) -> [Self; 2] {
+        // reqwest is built without a default; only the first call counts.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+        let builder = || Client::builder().no_proxy().resolve(name, address);
+        [builder().http1_only(), builder().http2_prior_knowledge()].map(|client| Self {
             client: client.build().unwrap(),
-            endpoint: gateway.endpoint(),
-            token: gateway.admin_token(),
-        }
+            endpoint: format!("http://{name}:{}", address.port()),
+            token: token.to_owned(),
+        })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
@@ -62,25 +72,43 @@ impl Web {
         message: &[u8],
         headers: &[(&str, &str)],
     ) -> Response {
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        frame.extend(message);
-        let url = format!("{}{path}", self.endpoint);
-        let mut post = self.client.post(url).body(frame).timeout(2 * PATIENCE);
+        let own = [
+            ("content-type", "application/grpc-web+proto"),
+            ("x-grpc-web", "1"),
+        ];
+        self.send(path, framed(message), &[&own, headers].concat())
+            .await
+    }
+
+    /// The answer to these bytes; of a header that is named twice the last counts.
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Response {
+        self.request(Method::POST, path, body, headers).await
+    }
+
+    /// The same with any method.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Response {
         let mut all = HeaderMap::new();
-        all.insert(
-            "content-type",
-            "application/grpc-web+proto".parse().unwrap(),
-        );
-        all.insert("x-grpc-web", "1".parse().unwrap());
         let bearer = format!("Bearer {}", self.token);
         all.insert("authorization", bearer.parse().unwrap());
         for (name, value) in headers {
             let name: reqwest::header::HeaderName = name.parse().unwrap();
-            all.insert(name, value.parse().unwrap());
+            let value = value.as_bytes().try_into().unwrap();
+            all.insert(name, value);
         }
-        post = post.headers(all);
-        post.send().await.unwrap()
+        let url = format!("{}{path}", self.endpoint);
+        let request = self.client.request(method, url).headers(all).body(body);
+        request.timeout(2 * PATIENCE).send().await.unwrap()
     }
 
     /// A call that ends by itself.
@@ -100,7 +128,7 @@ impl Web {
 }
 
 impl Said {
-    fn read(headers: HeaderMap, mut body: &[u8]) -> Self {
+    pub(crate) fn read(headers: HeaderMap, mut body: &[u8]) -> Self {
         // An error without a message may have them in the headers.
         let mut trailers = headers.clone();
         let mut messages = Vec::new();
@@ -125,11 +153,25 @@ impl Said {
         }
     }
 
+    /// Whether it went well.
+    pub(crate) fn result(&self) -> Result<(), Status> {
+        match Status::from_header_map(&self.trailers) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            _ => Ok(()),
+        }
+    }
+
     /// The error, which must be one.
     pub(crate) fn fault(&self) -> Fault {
         let status = Status::from_header_map(&self.trailers).expect("a status");
         fault(Err::<(), _>(status))
     }
+}
+
+/// A message with its length before it.
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap();
+    [&[0], &length.to_be_bytes()[..], message].concat()
 }
 
 /// The first frame, with its flag, and the rest.
@@ -306,6 +348,11 @@ async fn other_origins_may_read_nothing() {
             let said = web.call(GET, &[], &[("origin", origin)]).await;
             let allowed = said.headers.get("access-control-allow-origin");
             assert!(allowed.is_none(), "{origin}: {allowed:?}");
+            // Nor can they do what they need not read.
+            let created = web.call(CREATE, &create("a"), &[("origin", origin)]).await;
+            let kept_out = created.fault();
+            assert!(kept_out.is(Code::PermissionDenied, "ORIGIN_NOT_ALLOWED"));
         }
+        assert_eq!(gateway.api.log().await, []);
     }
 }

@@ -3,7 +3,8 @@
 //! Every flag `--a-b` is also the variable `METAGOV_A_B`; a flag wins over a variable,
 //! and an empty variable counts as unset. That rule stands in `config/settings.rs`, how
 //! values are written in `config/values.rs`, and how a plugin's operator settings
-//! become flags in `config/operator.rs`. Large groups are structs of their own. Nothing reads this but `lib.rs` and `main.rs`.
+//! become flags in `config/operator.rs`. Large groups are structs of their own. Nothing
+//! reads this but `lib.rs`, `main.rs` and `listen`, whose limits are most of one group.
 
 mod access;
 mod limits;
@@ -147,8 +148,38 @@ impl Config {
     pub fn public_base(&self, public: SocketAddr) -> String {
         match &self.public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => format!("http://{public}"),
+            None => match self.access.public_tls_cert {
+                Some(_) => format!("https://{public}"),
+                None => format!("http://{public}"),
+            },
         }
+    }
+
+    /// Whether only this machine reaches the API.
+    pub fn is_local(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
+    }
+
+    /// What of these settings must not be served together: one line for the operator.
+    pub fn check(&self) -> Result<(), String> {
+        let (listen, access, limits) = (self.listen, &self.access, &self.limits);
+        if access.insecure_no_auth && !self.is_local() {
+            return Err(format!(
+                "--insecure-no-auth (METAGOV_INSECURE_NO_AUTH): not with --listen {listen}, which others reach; leave it out, or listen at 127.0.0.1"
+            ));
+        }
+        if !self.is_local() && access.tls_cert.is_none() && !access.plaintext_behind_proxy {
+            return Err(format!(
+                "--listen (METAGOV_LISTEN): {listen} is not loopback, and tokens would cross the network unencrypted; give --tls-cert and --tls-key, or say --plaintext-behind-proxy if a proxy does TLS"
+            ));
+        }
+        if limits.max_response_size < 2 * limits.max_event_size {
+            return Err(
+                "--max-response-size (METAGOV_MAX_RESPONSE_SIZE): less than twice --max-event-size, so that an event may not fit in an answer; raise it, or lower the other"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -251,7 +282,42 @@ mod tests {
             Config::default().public_base(bound),
             "http://127.0.0.1:8081"
         );
+        let tls = ["--public-tls-cert", "c", "--public-tls-key", "k"];
+        let config = parse(&tls).unwrap();
+        assert_eq!(config.public_base(bound), "https://127.0.0.1:8081");
         let config = parse(&["--public-url", "https://example.org/metagov/"]).unwrap();
         assert_eq!(config.public_base(bound), "https://example.org/metagov");
+    }
+
+    #[test]
+    fn what_others_reach_is_encrypted_and_asks_for_tokens() {
+        let says = |args: &[&str]| parse(args).unwrap().check().err().unwrap_or_default();
+        for local in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert_eq!(says(&["--listen", local]), "");
+            assert_eq!(says(&["--listen", local, "--insecure-no-auth"]), "");
+        }
+        let tls = ["--tls-cert", "c", "--tls-key", "k"];
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+            let at = ["--listen", open];
+            assert!(says(&at).starts_with("--listen (METAGOV_LISTEN): "));
+            assert_eq!(says(&[&at[..], &tls].concat()), "");
+            assert_eq!(says(&[&at[..], &["--plaintext-behind-proxy"]].concat()), "");
+            let open = [&at[..], &tls, &["--insecure-no-auth"]].concat();
+            assert!(says(&open).starts_with("--insecure-no-auth (METAGOV_INSECURE_NO_AUTH): "));
+        }
+    }
+
+    #[test]
+    fn every_event_fits_in_an_answer() {
+        let config = parse(&["--max-response-size", "1MiB"]).unwrap();
+        let why = config.check().unwrap_err();
+        assert!(why.starts_with("--max-response-size (METAGOV_MAX_RESPONSE_SIZE): "));
+        let both = ["--max-response-size", "1MiB", "--max-event-size", "512KiB"];
+        assert_eq!(parse(&both).unwrap().check(), Ok(()));
     }
 }

@@ -11,8 +11,8 @@
 //!   model   error   WORDS   plain data, no I/O
 //! ```
 //!
-//! Beside them: [`config`] (settings), `cli` (a client of the running gateway), and this
-//! file, the only place that builds things. Read [`rpc`], [`plugins::kit`], then
+//! Beside them: [`config`] (settings), [`listen`] (connections, TLS), `cli` (a client of
+//! the running gateway), and this file, the only place that builds things. Read [`rpc`], [`plugins::kit`], then
 //! `gateway/processes.rs`.
 
 pub mod cli;
@@ -22,6 +22,7 @@ pub mod feed;
 mod folder;
 pub mod gateway;
 pub mod http;
+pub mod listen;
 pub mod model;
 pub mod plugins;
 pub mod rpc;
@@ -36,19 +37,21 @@ use std::{
     time::Duration,
 };
 
+use hyper::Request;
 use tokio::{
     net::TcpListener,
     sync::watch,
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::ServiceExt;
 
 use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
+    listen::{Broken, Listener},
     plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::{
         KeySource, Keys, OpenError, Store,
@@ -95,6 +98,8 @@ pub struct Running {
 pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartError> {
     // reqwest is built without a default; only the first call counts.
     _ = rustls::crypto::ring::default_provider().install_default();
+    config.check().map_err(StartError)?;
+    let (api_keys, public_keys) = keys(&config)?;
     let _lock = prepare_folder(&config)?;
     let api = bind(config.listen, "--listen (METAGOV_LISTEN)").await?;
     let public = bind(
@@ -108,7 +113,9 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
     let store = Store::open(&database(&config)?)
         .await
         .map_err(|e| not_opened(&config, e))?;
-    let feed = Feed::follow(store.clone(), closed.clone())
+    // Events are packed so that a page of them fits in an answer, with room to spare.
+    let page = config.limits.max_response_size / 4;
+    let feed = Feed::follow(store.clone(), page, closed.clone())
         .await
         .map_err(broken)?;
     let settings = gateway::Settings {
@@ -116,6 +123,9 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
+        // A page is an answer too, and one event must always fit.
+        max_event_size: (config.limits.max_event_size).min(config.limits.max_response_size / 2),
+        json: json_limits(&config.limits),
         insecure_no_auth: config.access.insecure_no_auth,
         operator: config.operator.clone(),
     };
@@ -134,6 +144,11 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
             .set_service_status(service, ServingStatus::Serving)
             .await;
     }
+    for keys in [&api_keys, &public_keys].into_iter().flatten() {
+        tokio::spawn(keys.clone().follow(closed.clone()));
+    }
+    let api = Listener::api(api, api_keys, &config.limits);
+    let public = Listener::public(public, public_keys, &config.limits);
     let servers = vec![
         serve_api(
             &config,
@@ -265,7 +280,7 @@ async fn first_token(config: &Config, gateway: &Gateway) -> Result<(), StartErro
 
 fn serve_api(
     config: &Config,
-    listener: TcpListener,
+    listener: Listener,
     gateway: Arc<Gateway>,
     health: rpc::HealthServer<impl rpc::Health>,
     closing: watch::Receiver<bool>,
@@ -273,39 +288,63 @@ fn serve_api(
     let origins = config.cors_origins.iter().map(|origin| origin.parse());
     let settings = rpc::Settings {
         max_request_size: config.limits.max_request_size,
-        open_reflection: config.listen.ip().is_loopback(),
+        max_response_size: config.limits.max_response_size,
+        open_reflection: config.is_local(),
         cors_origins: origins.collect::<Result<_, _>>().map_err(broken)?,
+        hosts: rpc::Hosts::of(&config.access.hosts, config.listen.ip()),
     };
     let routes = rpc::routes(gateway.clone(), health, &settings).map_err(broken)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = rpc::server(gateway, &settings)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, closed(closing));
-    Ok(tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the API listener broke");
-        }
-    }))
+    let service = rpc::server(gateway, &settings).service(routes.prepare());
+    let service = service.map_request(|request: Request<_>| request.map(tonic::body::Body::new));
+    Ok(tokio::spawn(listener.serve(service, closing)))
 }
 
 fn serve_public(
     config: &Config,
-    listener: TcpListener,
+    listener: Listener,
     gateway: Arc<Gateway>,
     closing: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let routes = http::routes(gateway, config.limits.max_hook_size);
-    let server = axum::serve(listener, routes).with_graceful_shutdown(closed(closing));
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the public listener broke");
-        }
-    })
+    let settings = http::Settings {
+        max_body: config.limits.max_hook_size,
+        timeout: config.limits.hook_timeout,
+        rate: config.limits.hook_rate,
+    };
+    let routes = http::routes(gateway, &settings);
+    tokio::spawn(listener.serve(routes, closing))
 }
 
-async fn closed(mut closing: watch::Receiver<bool>) {
-    // An error means that nobody can close it any more: it is over, too.
-    _ = closing.wait_for(|closing| *closing).await;
+/// The keys of the API's listener and of the public one, where they have some.
+type BothKeys = (Option<Arc<listen::Keys>>, Option<Arc<listen::Keys>>);
+
+fn keys(config: &Config) -> Result<BothKeys, StartError> {
+    let access = &config.access;
+    let load = |prefix: &str, cert: &Option<PathBuf>, key: &Option<PathBuf>| {
+        let Some((cert, key)) = cert.as_ref().zip(key.as_ref()) else {
+            return Ok(None);
+        };
+        let keys = listen::Keys::load(cert, key).map_err(|error| no_tls(prefix, &error));
+        keys.map(Some)
+    };
+    Ok((
+        load("", &access.tls_cert, &access.tls_key)?,
+        load("public-", &access.public_tls_cert, &access.public_tls_key)?,
+    ))
+}
+
+fn no_tls(prefix: &str, error: &Broken) -> StartError {
+    let (flag, remedy) = match error {
+        Broken::Cert(_) => (
+            "tls-cert",
+            "the certificates in PEM, the server's own first",
+        ),
+        Broken::Key(_) => ("tls-key", "the private key of that certificate in PEM"),
+    };
+    let flag = format!("{prefix}{flag}");
+    let variable = flag.to_uppercase().replace('-', "_");
+    StartError(format!(
+        "--{flag} (METAGOV_{variable}): {error}; give {remedy}"
+    ))
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
@@ -314,6 +353,14 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartEr
             "{setting}: cannot listen at {address}: {error}; choose another address"
         ))
     })
+}
+
+fn json_limits(limits: &config::Limits) -> model::JsonLimits {
+    model::JsonLimits {
+        depth: limits.max_json_depth.into(),
+        values: usize::try_from(limits.max_json_values).unwrap_or(usize::MAX),
+        string: limits.max_json_string,
+    }
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {

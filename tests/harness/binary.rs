@@ -106,6 +106,18 @@ impl Binary {
         number.unwrap().parse().unwrap()
     }
 
+    /// How much memory it holds, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let file = format!("/proc/{}/statm", self.child.id());
+        let pages = std::fs::read_to_string(file).unwrap();
+        let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        resident * 4096
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: it has no chance to write anything.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,15 +1,16 @@
 //! Redirects: how many are followed, where to, and what goes along.
 
+use serde_json::json;
 use tonic::Code;
 
 use super::{
     INSIDE, OUTSIDE, enabled,
     envoy::CANARY,
     only_outside, read,
-    server::{Server, moved, ok},
+    server::{Answer, Identity, Server, moved, ok, says},
     write,
 };
-use crate::harness::{Fault, fault};
+use crate::harness::{Binary, Fault, fault};
 
 #[track_caller]
 fn is_rejected(said: &Fault, status: u16) {
@@ -133,4 +134,75 @@ async fn what_may_write_is_sent_once() {
         assert_eq!(heard.len(), 1, "{heard:?}");
         assert!(heard[0].starts_with("POST /here "), "{heard:?}");
     }
+}
+
+/// What a forum says to set-up.
+fn forum(head: &str) -> Answer {
+    let body = match head.split([' ', '?']).nth(1).unwrap_or_default() {
+        "/about.json" => json!({"about": {"title": "The garden"}}),
+        "/admin/users/list/active.json" => json!([]),
+        _ => json!({"directory_items": [], "user_fields": []}),
+    };
+    says("200 OK", body.to_string().as_bytes())
+}
+
+#[tokio::test]
+async fn another_server_is_asked_without_our_secrets_and_only_to_read() {
+    let identity = Identity::new();
+    let other = Server::start_tls(&identity, forum).await;
+    let to = other.url.clone();
+    let first = Server::start_tls(&identity, move |head| {
+        moved(302, &format!("{to}{}", head.split(' ').nth(1).unwrap()))
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, &identity.certificate).unwrap();
+    // Where the system's certificates are looked for.
+    let environment = [("SSL_CERT_FILE", trusted.to_str().unwrap())];
+    let program = Binary::serve_in(&folder.path().join("data"), &[], &environment);
+    let api = program.api().await;
+    api.community("commons").await;
+    let config = json!({
+        "server_url": first.url, "api_key": "canary-key", "api_username": "canary-name",
+        "webhook_secret": "canary-secret",
+    });
+    api.enable("commons", "discourse", config).await;
+    assert!(first.heard().iter().all(|head| head.contains("canary-key")));
+    let count = other.heard().len();
+    assert_eq!((first.heard().len(), count), (4, 4));
+    for head in other.heard() {
+        let head = head.to_lowercase();
+        assert!(!head.contains("canary") && !head.contains("api-"), "{head}");
+        assert!(!head.contains("referer"), "{head}");
+        assert!(head.contains("accept: application/json"), "{head}");
+    }
+    let post = api.perform(
+        "commons",
+        "discourse.create-post",
+        json!({"raw": "I agree", "topic_id": 9}),
+    );
+    is_rejected(&fault(post.await), 302);
+    assert_eq!((first.heard().len(), other.heard().len()), (5, count));
+}
+
+#[tokio::test]
+async fn no_redirect_leads_from_https_to_http() {
+    let identity = Identity::new();
+    let plain = Server::start(INSIDE, forum).await;
+    let to = plain.url.clone();
+    let first = Server::start_tls(&identity, move |_| moved(307, &to)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, &identity.certificate).unwrap();
+    let environment = [("SSL_CERT_FILE", trusted.to_str().unwrap())];
+    let program = Binary::serve_in(&folder.path().join("data"), &[], &environment);
+    let api = program.api().await;
+    api.community("commons").await;
+    let config = json!({"server_url": first.url});
+    is_rejected(
+        &fault(api.try_enable("commons", "sourcecred", config).await),
+        307,
+    );
+    assert_eq!((first.heard().len(), plain.heard().len()), (1, 0));
 }

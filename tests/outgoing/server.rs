@@ -13,8 +13,43 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{self, pki_types::PrivateKeyDer},
+};
 
 use crate::harness::PATIENCE;
+
+/// A certificate for this machine, and its key.
+pub(super) struct Identity {
+    /// In PEM.
+    pub(super) certificate: String,
+    config: Arc<rustls::ServerConfig>,
+}
+
+impl Identity {
+    pub(super) fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let made = made.self_signed(&key).unwrap();
+        let secret = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.der().clone()], secret)
+            .unwrap();
+        Self {
+            certificate: made.pem(),
+            config: Arc::new(config),
+        }
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.config.clone().into()
+    }
+}
 
 /// How a request is answered.
 #[derive(Clone)]
@@ -74,6 +109,15 @@ impl Server {
         Self::listen(listener, answer)
     }
 
+    /// The same over TLS.
+    pub(super) async fn start_tls(
+        identity: &Identity,
+        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen_as(listener, Some(identity.acceptor()), answer)
+    }
+
     /// Two servers with the same port at two addresses.
     pub(super) async fn pair(addresses: [&str; 2]) -> [Self; 2] {
         let until = Instant::now() + PATIENCE;
@@ -91,18 +135,36 @@ impl Server {
         listener: TcpListener,
         answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::listen_as(listener, None, answer)
+    }
+
+    fn listen_as(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let (state, gate) = (Arc::<State>::default(), Arc::new(Semaphore::new(0)));
         let (answer, seen, opens) = (Arc::new(answer), state.clone(), gate.clone());
         let listening = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (answer, seen, opens) = (answer.clone(), seen.clone(), opens.clone());
-                tokio::spawn(async move { serve(stream, &*answer, &seen, &opens).await });
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, &*answer, &seen, &opens).await,
+                        Some(tls) => {
+                            let stream = tls.accept(stream).await.unwrap();
+                            serve(stream, &*answer, &seen, &opens).await;
+                        }
+                    }
+                });
             }
         });
         Self {
-            url: format!("http://{address}"),
+            url: format!("{scheme}://{address}"),
             port: address.port(),
             state,
             gate,

@@ -91,9 +91,13 @@ class _Details(
 class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
-    def __init__(self, folder: Path, data: str = "data"):
+    def __init__(
+        self, folder: Path, data: str = "data", settings: dict[str, str] | None = None
+    ):
         self.folder = folder
         self.data = folder / data
+        # Variables beside its own.
+        self.settings = {} if settings is None else settings
         self.address = f"127.0.0.1:{free_port()}"
         self.public_address = f"127.0.0.1:{free_port()}"
         self.log = folder / "gateway.log"
@@ -122,7 +126,7 @@ class Gateway:
             # Platforms are faked on this machine, over http.
             "METAGOV_ALLOW_HTTP": "true",
             "METAGOV_ALLOW_CIDR": "127.0.0.0/8",
-        }
+        } | self.settings
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [BINARY, "serve"],

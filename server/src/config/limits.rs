@@ -19,7 +19,8 @@ pub struct Limits {
 
     /// The largest event. Default 1MiB. 1KiB to 1GiB.
     ///
-    /// A larger one is kept without its data.
+    /// A larger one is kept without its data, as is one of more than half of
+    /// `--max-response-size`.
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
     pub max_event_size: usize,
 
@@ -48,10 +49,14 @@ pub struct Limits {
     pub max_hook_head: usize,
 
     /// How long the head of a public request may take. Default 5s. 100ms to 5m.
+    ///
+    /// So may TLS before it, and the silence between two requests.
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, 5 * MINUTE), default_value = "5s")]
     pub hook_head_timeout: Duration,
 
     /// How long a whole public request may take. Default 15s. 100ms to 1h.
+    ///
+    /// One that has not arrived by then is answered 408, one that is not done 503.
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, HOUR), default_value = "15s")]
     pub hook_timeout: Duration,
 
@@ -85,7 +90,29 @@ pub struct Limits {
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, Duration::from_secs(1), HOUR), default_value = "10s")]
     pub http2_keepalive_timeout: Duration,
 
+    /// The largest frame that a client may send. Default 16KiB. 16KiB to 1MiB.
+    #[arg(long, value_name = "SIZE", value_parser = values::frame_size, default_value = "16KiB")]
+    pub http2_frame_size: usize,
+
+    /// How much of one call's message is taken before it is read. Default 256KiB. 64KiB to 16MiB.
+    #[arg(long, value_name = "SIZE", value_parser = values::window, default_value = "256KiB")]
+    pub http2_stream_window: usize,
+
+    /// The same for all calls of a connection together. Default 1MiB. 64KiB to 16MiB.
+    #[arg(long, value_name = "SIZE", value_parser = values::window, default_value = "1MiB")]
+    pub http2_connection_window: usize,
+
+    /// How long TLS, and the head of a call over HTTP/1.1, may take. Default 10s. 100ms to 5m.
+    ///
+    /// A connection of `--listen` that has not begun to speak by then is closed, and one
+    /// over HTTP/1.1 that is silent for so long.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, 5 * MINUTE), default_value = "10s")]
+    pub head_timeout: Duration,
+
     /// How many connections each listener holds open. Default 20000. 1 to 1000000.
+    ///
+    /// Further ones wait, unaccepted, until one ends. Two files for each place must be allowed
+    /// (`ulimit -n`), or it is as many as that allows.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value = "20000")]
     pub max_connections: u32,
 }

@@ -145,11 +145,24 @@ pub(super) fn range(text: &str) -> Result<IpNet, String> {
 
 /// The size of a head: a smaller one than 8KiB would refuse honest requests.
 pub(super) fn head_size(text: &str) -> Result<usize, String> {
-    let inside = |size: &usize| (8 << 10..=1 << 20).contains(size);
+    between(text, (8 << 10, "8KiB"), (1 << 20, "1MiB"))
+}
+
+/// The size of a frame: HTTP/2 knows no smaller one.
+pub(super) fn frame_size(text: &str) -> Result<usize, String> {
+    between(text, (16 << 10, "16KiB"), (1 << 20, "1MiB"))
+}
+
+/// How much is on its way at once: less than 64KiB would slow honest clients down.
+pub(super) fn window(text: &str) -> Result<usize, String> {
+    between(text, (64 << 10, "64KiB"), (16 << 20, "16MiB"))
+}
+
+fn between(text: &str, least: (usize, &str), most: (usize, &str)) -> Result<usize, String> {
     let size = size(text)?;
     Some(size)
-        .filter(inside)
-        .ok_or_else(|| format!("{text:?} is not between 8KiB and 1MiB"))
+        .filter(|size| (least.0..=most.0).contains(size))
+        .ok_or_else(|| format!("{text:?} is not between {} and {}", least.1, most.1))
 }
 
 /// A filter of the log.

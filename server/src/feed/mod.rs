@@ -30,7 +30,7 @@ use crate::{
 
 /// The most events in one batch.
 const MAX_EVENTS: usize = 500;
-/// About the most bytes in one batch.
+/// About the most bytes in one batch, whatever is allowed.
 const MAX_BYTES: usize = 1 << 20;
 /// The most rows that are read for one batch: a reader for whom nothing matches hears
 /// of its place at least as often.
@@ -69,12 +69,18 @@ pub struct Feed {
     store: Store,
     tail: Tail,
     cursors: Arc<Cursors>,
+    batch_bytes: usize,
     closing: watch::Receiver<bool>,
 }
 
 impl Feed {
-    /// Begins to follow the log. Streams end once `closing` is true.
-    pub async fn follow(store: Store, closing: watch::Receiver<bool>) -> Result<Self> {
+    /// Begins to follow the log. A batch has at most about `batch_bytes`. Streams end
+    /// once `closing` is true.
+    pub async fn follow(
+        store: Store,
+        batch_bytes: usize,
+        closing: watch::Receiver<bool>,
+    ) -> Result<Self> {
         let feed = events::feed(&store).await?;
         let cursors = Arc::new(Cursors::new(feed.id, &feed.cursor_key)?);
         let tail = Tail::follow(store.clone(), feed.position);
@@ -82,6 +88,7 @@ impl Feed {
             store,
             tail,
             cursors,
+            batch_bytes: batch_bytes.min(MAX_BYTES),
             closing,
         })
     }
@@ -202,7 +209,7 @@ impl Feed {
             for entry in &rows {
                 if filter.matches(&entry.event) {
                     if page.events.len() == limit
-                        || (bytes > 0 && bytes + entry.event.size > MAX_BYTES)
+                        || (bytes > 0 && bytes + entry.event.size > self.batch_bytes)
                     {
                         return Ok(page);
                     }
@@ -313,7 +320,8 @@ impl Reader {
         let mut taken = 0_usize;
         for entry in rows {
             let matches = self.filter.matches(&entry.event);
-            let full = events.len() >= MAX_EVENTS || bytes + entry.event.size > MAX_BYTES;
+            let max_bytes = self.feed.batch_bytes;
+            let full = events.len() >= MAX_EVENTS || bytes + entry.event.size > max_bytes;
             if matches && full && !events.is_empty() {
                 break;
             }

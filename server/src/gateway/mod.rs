@@ -22,8 +22,10 @@ mod locks;
 mod mask;
 mod plugins;
 mod processes;
+mod refusals;
 mod requests;
 mod signals;
+mod sizes;
 mod steps;
 mod tokens;
 mod votes;
@@ -39,6 +41,8 @@ use tokio::sync::{Notify, RwLock};
 use url::Url;
 
 pub use access::About;
+#[doc(hidden)]
+pub use access::bearer;
 pub use actions::Performing;
 pub use audit::Ended;
 pub use communities::CommunityChanges;
@@ -50,7 +54,7 @@ pub use tokens::NewToken;
 use crate::{
     error::{Error, Result, Thing},
     feed::Feed,
-    model::{ActionDescriptor, Object, PluginDescriptor, ProcessDescriptor, ProcessId},
+    model::{ActionDescriptor, JsonLimits, Object, PluginDescriptor, ProcessDescriptor, ProcessId},
     plugins::kit::{Http, Plugin},
     store::Store,
 };
@@ -59,6 +63,7 @@ pub use crate::{
     store::{deliveries::Wanted as DeliveryFilter, identities::AccountKey},
 };
 use locks::Locks;
+use refusals::Refusals;
 
 /// What the operator may set of the rules.
 #[derive(Clone, Debug)]
@@ -71,6 +76,10 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How long events are kept.
     pub event_retention: Duration,
+    /// How many bytes an event may have; a larger one is kept without its data.
+    pub max_event_size: usize,
+    /// How much JSON is taken, from callers and from platforms.
+    pub json: JsonLimits,
     /// Whether everybody may do everything, without a token.
     pub insecure_no_auth: bool,
     /// The operator's settings for plugins, by plugin.
@@ -99,6 +108,8 @@ pub struct Gateway {
     to_show: Mutex<HashSet<ProcessId>>,
     /// Held for reading by all work that must not be cut off.
     working: Arc<RwLock<()>>,
+    /// Hooks that were refused since the log last said so.
+    refusals: Refusals,
     /// Wakes the chores: something may have become due.
     wake: Notify,
 }
@@ -132,8 +143,14 @@ impl Gateway {
             locks: Locks::default(),
             to_show: Mutex::default(),
             working: Arc::default(),
+            refusals: Refusals::default(),
             wake: Notify::new(),
         })
+    }
+
+    /// How much JSON is taken.
+    pub fn json_limits(&self) -> JsonLimits {
+        self.settings.json
     }
 
     fn plugin(&self, name: &str) -> Result<&Plugin> {

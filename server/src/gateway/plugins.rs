@@ -33,6 +33,9 @@ pub struct Enabling {
     pub plugin: String,
     /// The configuration, with its secrets.
     pub config: Object,
+    /// Whether an admin of all communities asks, who may say without a proof which one on
+    /// the platform it is, where the credentials are the operator's.
+    pub by_admin: bool,
 }
 
 impl Gateway {
@@ -43,9 +46,14 @@ impl Gateway {
             community_id,
             plugin: name,
             config,
+            by_admin,
         } = enabling;
         let plugin = self.plugin(&name)?;
         check_available(plugin)?;
+        if plugin.operator_credentials && !by_admin {
+            let needs = "admin, or an authorization by AuthorizePlugin".to_owned();
+            return Err(Error::RoleTooSmall { needs });
+        }
         communities::find(&self.store, &community_id).await?;
         plugin
             .config
@@ -94,6 +102,8 @@ impl Gateway {
         let plugin = self.plugin(&new.plugin)?;
         let installed = self.agree(&new).await?;
         new.platform_id.clone_from(&installed.platform_id);
+        check_proved(plugin, &new)?;
+        let alone = plugin.operator_credentials;
         let poll_time = self
             .polls(plugin)
             .then(|| Time::now().after(self.settings.poll_interval));
@@ -101,7 +111,7 @@ impl Gateway {
         let stored = self.store.write(async move |tx| {
             let new = &kept;
             communities::find(tx, &new.community_id).await?;
-            check_unique(tx, new).await?;
+            check_unique(tx, new, alone).await?;
             installations::insert(tx, new, poll_time).await?;
             set_state(tx, new, &installed).await?;
             tx.event(changed(new, Change::Created));
@@ -194,6 +204,11 @@ impl Gateway {
         new.poll_failures = 0;
         let gateway = self.clone();
         let moved = new.platform_id != old.platform_id;
+        if moved && plugin.operator_credentials {
+            let why = "this is another community on the platform, which must be proved anew: disable the plugin and enable it again".to_owned();
+            let plugin = old.plugin;
+            return Err(Error::Unsupported { plugin, why });
+        }
         self.store
             .write(async move |tx| {
                 let mut new = new.clone();
@@ -201,7 +216,7 @@ impl Gateway {
                 check_etag(&old.etag, &current.etag)?;
                 if moved {
                     check_idle(tx, &new).await?;
-                    check_unique(tx, &new).await?;
+                    check_unique(tx, &new, false).await?;
                     // Another community on the platform: what is known is of the old.
                     installations::clear_state(tx, new.id).await?;
                     set_state(tx, &new, &installed).await?;
@@ -421,9 +436,23 @@ fn check_available(plugin: &Plugin) -> Result<()> {
     Err(Error::Unsupported { plugin, why })
 }
 
-async fn check_unique(tx: &Tx, new: &Installation) -> Result<()> {
+/// Whose platform it is must have been proved, where the gateway could read everybody's.
+fn check_proved(plugin: &Plugin, new: &Installation) -> Result<()> {
+    if !plugin.operator_credentials || !new.platform_id.is_empty() {
+        return Ok(());
+    }
+    let name = &new.plugin;
+    Err(Error::internal(format!(
+        "{name} uses the operator's credentials, and its setup proved no platform_id"
+    )))
+}
+
+/// One installation for each community on the platform, in this community or, where the
+/// credentials are the operator's, `alone` in the whole gateway. Whose the other one is
+/// is not said.
+async fn check_unique(tx: &Tx, new: &Installation, alone: bool) -> Result<()> {
     let same = installations::Wanted {
-        community_id: Some(new.community_id.clone()),
+        community_id: (!alone).then(|| new.community_id.clone()),
         plugin: Some(new.plugin.clone()),
         platform_id: Some(new.platform_id.clone()),
         after: None,

@@ -21,6 +21,7 @@ pub(super) async fn of_platform(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    public.rate.admit(&[&plugin])?;
     let hook = hook(&public, query, headers, body).await?;
     Ok(answer(public.gateway.route(&plugin, hook).await?))
 }
@@ -33,6 +34,7 @@ pub(super) async fn of_community(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    public.rate.admit(&[&community, &plugin])?;
     let hook = hook(&public, query, headers, body).await?;
     receive(&public, (&community, &plugin, None), hook).await
 }
@@ -45,6 +47,7 @@ pub(super) async fn of_installation(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    public.rate.admit(&[&community, &plugin, &slug])?;
     let hook = hook(&public, query, headers, body).await?;
     receive(&public, (&community, &plugin, Some(&slug)), hook).await
 }
@@ -75,6 +78,7 @@ async fn hook(
         headers: headers.collect(),
         query: query.unwrap_or_default(),
         body,
+        ..Hook::default()
     })
 }
 

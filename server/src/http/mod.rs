@@ -6,22 +6,36 @@
 
 mod actions;
 mod hooks;
+mod limits;
 mod status;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{FromRequestParts, Path},
     http::{HeaderMap, header, request::Parts},
+    middleware,
     routing::post,
 };
 use serde::de::DeserializeOwned;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::gateway::Gateway;
+use limits::Rate;
 use status::Failure;
+
+/// What the operator may set of this edge.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most bytes of a body.
+    pub max_body: usize,
+    /// The longest that a request may take.
+    pub timeout: Duration,
+    /// How many requests a second one webhook may get.
+    pub rate: u32,
+}
 
 /// What is common to all routes.
 #[derive(Clone)]
@@ -29,10 +43,16 @@ struct Public {
     gateway: Arc<Gateway>,
     /// The most bytes of a body.
     max_body: usize,
+    rate: Arc<Rate>,
 }
 
 /// Every route.
-pub fn routes(gateway: Arc<Gateway>, max_body: usize) -> Router {
+pub fn routes(gateway: Arc<Gateway>, settings: &Settings) -> Router {
+    let public = Public {
+        gateway,
+        max_body: settings.max_body,
+        rate: Arc::new(Rate::new(settings.rate)),
+    };
     Router::new()
         .route("/api/hooks/{plugin}", post(hooks::of_platform))
         .route("/api/hooks/{community}/{plugin}", post(hooks::of_community))
@@ -48,7 +68,11 @@ pub fn routes(gateway: Arc<Gateway>, max_body: usize) -> Router {
                 "a handler panicked",
             )))
         }))
-        .with_state(Public { gateway, max_body })
+        .layer(middleware::from_fn_with_state(
+            settings.timeout,
+            limits::in_time,
+        ))
+        .with_state(public)
 }
 
 impl Public {

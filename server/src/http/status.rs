@@ -28,6 +28,10 @@ pub(super) enum Failure {
     TooLarge(usize),
     /// The body is compressed.
     Encoded,
+    /// It did not arrive in time.
+    TooSlow,
+    /// It was not done in time.
+    TooLong,
 }
 
 impl From<Error> for Failure {
@@ -73,6 +77,14 @@ pub(super) fn answer(failure: Failure) -> Response<Body> {
                 what,
             )
         }
+        Failure::TooSlow => {
+            let what = "the request did not arrive in time".to_owned();
+            (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", what)
+        }
+        Failure::TooLong => {
+            let what = "the request is not done yet; try again".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, "NOT_DONE_IN_TIME", what)
+        }
     };
     let mut body = json!({ "error": { "reason": reason, "message": message } });
     if let Failure::Error(Error::Invalid(faults) | Error::Schema { faults, .. }) = &failure {
@@ -101,7 +113,8 @@ fn message(error: &Error) -> String {
 
 fn retry_after(failure: &Failure) -> Option<HeaderValue> {
     let seconds = match failure {
-        Failure::Error(Error::Draining | Error::StoreUnavailable | Error::InProgress) => 1,
+        Failure::Error(Error::Draining | Error::StoreUnavailable | Error::InProgress)
+        | Failure::TooLong => 1,
         Failure::Error(Error::StorageFull) => 60,
         Failure::Error(Error::RateLimited(wait)) => wait.as_secs().max(1),
         Failure::Error(Error::Platform { trouble, .. }) => match trouble {

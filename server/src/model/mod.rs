@@ -14,6 +14,7 @@ mod event;
 mod id;
 mod identity;
 mod installation;
+mod json;
 mod plugin;
 mod process;
 mod time;
@@ -30,6 +31,7 @@ pub use id::{
 };
 pub use identity::{Account, Identity, LinkMethod, LinkQuality};
 pub use installation::{Installation, Secrets};
+pub use json::JsonLimits;
 pub use plugin::{
     ActionDescriptor, AuthKind, CloseTimeSupport, EventDescriptor, PluginDescriptor,
     ProcessDescriptor,

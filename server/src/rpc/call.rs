@@ -1,6 +1,6 @@
 //! What every call goes through: it gets an id, a caller and a log line, a panic stays
-//! in it, tonic's own errors get the codes and reasons of the contract, and what it did
-//! is written into the audit before it is answered.
+//! in it, its deadline ends it, tonic's own errors get the codes and reasons of the
+//! contract, and what it did is written into the audit before it is answered.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
+    deadline,
     leash::Leash,
     methods::{Method, method},
     needs::Entry,
@@ -109,13 +110,15 @@ impl CallLayer {
             Ok(caller) => caller,
             Err(error) => return Ok(Status::from(error).into_http()),
         };
+        let limit = match deadline::of(request.headers()) {
+            Ok(limit) => limit,
+            Err(malformed) => return Ok(Status::from(malformed).into_http()),
+        };
         let entry = Arc::new(Entry::new(caller));
         request.extensions_mut().insert(entry.clone());
         let open = Open::new(&self.gateway, &entry, &path, of_contract);
         let answered = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
-        let response = answered.await.unwrap_or_else(|_| {
-            Ok(Status::from(Error::internal("a handler panicked")).into_http())
-        })?;
+        let response = outcome(deadline::within(limit, answered).await)?;
         let response = corrected(response, self.max_request_size);
         let response = authorised(response, &entry, of_contract);
         open.end(code(&response)).await;
@@ -217,6 +220,17 @@ impl Drop for Open {
             let ended = self.said(Code::Cancelled);
             self.gateway.audit_later(self.entry.caller.clone(), ended);
         }
+    }
+}
+
+/// What comes of a handler that answered, panicked, or took too long.
+fn outcome<E>(
+    answered: Option<std::thread::Result<Result<Response<Body>, E>>>,
+) -> Result<Response<Body>, E> {
+    match answered {
+        Some(Ok(answer)) => answer,
+        Some(Err(_)) => Ok(Status::from(Error::internal("a handler panicked")).into_http()),
+        None => Ok(status::deadline_exceeded().into_http()),
     }
 }
 

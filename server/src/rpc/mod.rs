@@ -2,16 +2,21 @@
 //!
 //! A handler checks and converts what it was sent (`input.rs`), calls the gateway, and
 //! converts what comes back (`convert.rs`); errors become statuses in `status.rs`, the
-//! one exhaustive match. One file per service, each named as its noun. `call.rs` is
-//! what every call goes through, `needs.rs` the table of what each one needs; `page.rs`
-//! is how events are encoded once.
+//! one exhaustive match. One file per service, each named as its noun. `gate.rs` is who
+//! may come in at all, `call.rs` what every call goes through, `needs.rs` the table of
+//! what each one needs; `page.rs` is how events are encoded once.
 
 mod access;
 mod actions;
 mod call;
 mod communities;
 mod convert;
+mod deadline;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
+mod gate;
+mod hosts;
 mod identities;
 mod input;
 mod leash;
@@ -20,23 +25,27 @@ mod needs;
 pub(crate) mod page;
 mod plugins;
 mod processes;
+mod size;
 mod status;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, header};
 use metagov_proto::DESCRIPTORS;
-use tonic::{
-    service::{Routes, RoutesBuilder},
-    transport::Server,
-};
+use tonic::service::{Routes, RoutesBuilder};
 pub use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::GrpcWebLayer;
-use tower::layer::util::{Identity, Stack};
+use tower::{
+    ServiceBuilder,
+    layer::util::{Identity, Stack},
+};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::gateway::Gateway;
 pub use call::{Call, CallLayer};
+pub use gate::{Gate, GateLayer};
+pub use hosts::{Hosts, Name};
+pub use size::{Size, SizeLayer};
 
 /// The server traits, over the messages of `metagov-proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -44,18 +53,19 @@ mod v1 {
     tonic::include_proto!("metagov.v1");
 }
 
-/// The most bytes of an answer: a page of events ends at about a quarter of it.
-const MAX_ANSWER: usize = 4 << 20;
-
 /// What the operator may set of this edge.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The most bytes of a request.
     pub max_request_size: usize,
+    /// The most bytes of an answer.
+    pub max_response_size: usize,
     /// The origins whose pages may call, exactly as a browser sends them.
     pub cors_origins: Vec<HeaderValue>,
     /// Whether reflection answers without a token.
     pub open_reflection: bool,
+    /// The names that it is called by.
+    pub hosts: Hosts,
 }
 
 /// The services of the contract, as health speaks of them.
@@ -75,6 +85,17 @@ struct Api {
     gateway: Arc<Gateway>,
 }
 
+impl Api {
+    /// A JSON object that a caller sent, within the operator's limits.
+    fn object(
+        &self,
+        field: &str,
+        fields: Option<prost_types::Struct>,
+    ) -> crate::error::Result<crate::model::Object> {
+        input::object(&self.gateway.json_limits(), field, fields)
+    }
+}
+
 /// Every service: the whole API.
 pub fn routes(
     gateway: Arc<Gateway>,
@@ -88,7 +109,7 @@ pub fn routes(
             routes.add_service(
                 v1::$module::$server::new(api.clone())
                     .max_decoding_message_size(settings.max_request_size)
-                    .max_encoding_message_size(MAX_ANSWER),
+                    .max_encoding_message_size(settings.max_response_size),
             );
         )+};
     }
@@ -101,9 +122,11 @@ pub fn routes(
         identity_service_server::IdentityServiceServer,
         access_service_server::AccessServiceServer,
     );
-    routes.add_service(health);
-    routes.add_service(reflection().build_v1()?);
-    routes.add_service(reflection().build_v1alpha()?);
+    routes.add_service(health.max_decoding_message_size(settings.max_request_size));
+    // Its answers are what is compiled in, not what somebody made large.
+    let max = settings.max_request_size;
+    routes.add_service(reflection().build_v1()?.max_decoding_message_size(max));
+    routes.add_service(reflection().build_v1alpha()?.max_decoding_message_size(max));
     Ok(routes.routes())
 }
 
@@ -116,26 +139,26 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// What every call goes through.
-pub type Layers = Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Identity>>>;
+/// What every call goes through, the outermost last.
+pub type Layers = Stack<
+    SizeLayer,
+    Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Stack<GateLayer, Identity>>>>,
+>;
 
-/// The server that the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
-pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> Server<Layers> {
-    Server::builder()
-        .accept_http1(true)
-        .tcp_nodelay(true)
-        .max_concurrent_streams(200)
-        .max_connection_age_grace(Duration::from_secs(60))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .http2_max_pending_accept_reset_streams(Some(20))
-        .http2_max_header_list_size(16 << 10)
+/// What the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
+pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> ServiceBuilder<Layers> {
+    ServiceBuilder::new()
+        .layer(GateLayer::new(settings))
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {
             gateway,
             open_reflection: settings.open_reflection,
             max_request_size: settings.max_request_size,
+        })
+        .layer(SizeLayer {
+            max_request_size: settings.max_request_size,
+            max_response_size: settings.max_response_size,
         })
 }
 

@@ -15,7 +15,7 @@ use super::{Api, convert, input, v1::plugin_service_server::PluginService};
 use crate::{
     error::Result,
     gateway::{DeliveryFilter, Enabling},
-    model::{DeliveryId, Installation, InstallationId},
+    model::{DeliveryId, Installation, InstallationId, Role, Scope},
 };
 
 const INSTALLATIONS: &str = "installations";
@@ -57,7 +57,9 @@ impl PluginService for Api {
             key: input::request_key(&entry.caller, &request.request_id)?,
             community_id: input::community_id("community_id", &request.community_id)?,
             plugin: input::text("plugin", request.plugin, MAX_NAME)?,
-            config: input::object("config", request.config)?,
+            config: self.object("config", request.config)?,
+            by_admin: entry.caller.role() == Some(Role::Admin)
+                && entry.caller.scope() == Scope::Everywhere,
         };
         let installation = self.shown(self.gateway.enable_plugin(enabling).await?);
         Ok(Response::new(EnablePluginResponse { installation }))
@@ -116,7 +118,7 @@ impl PluginService for Api {
     ) -> Result<Response<UpdateInstallationResponse>, Status> {
         let (_, request) = self.enter(request).await?;
         let id = installation_id(&request.installation_id)?;
-        let patch = input::object("config_patch", request.config_patch)?;
+        let patch = self.object("config_patch", request.config_patch)?;
         let updated = self
             .gateway
             .update_installation(id, patch, request.etag)

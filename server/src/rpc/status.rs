@@ -259,6 +259,20 @@ pub(super) fn word(code: Code) -> &'static str {
 
 /// A message over the limit, which tonic answers with the code of an expired cursor.
 pub(super) fn too_large(limit: usize) -> Status {
+    let message =
+        format!("the message is larger than the {limit} bytes that are allowed; send less at once");
+    over(limit, message)
+}
+
+/// An answer over the limit, for which tonic has the same code.
+pub(super) fn answer_too_large(limit: usize) -> Status {
+    let message = format!(
+        "the answer is larger than the {limit} bytes that are allowed; ask for less at once"
+    );
+    over(limit, message)
+}
+
+fn over(limit: usize, message: String) -> Status {
     let mut details = ErrorDetails::new();
     let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
     details.set_error_info(
@@ -266,8 +280,6 @@ pub(super) fn too_large(limit: usize) -> Status {
         ERROR_DOMAIN,
         metadata,
     );
-    let message =
-        format!("the message is larger than the {limit} bytes that are allowed; send less at once");
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
@@ -278,4 +290,37 @@ pub(super) fn undecodable() -> Status {
         "the message cannot be decoded: it is damaged, or nested too deep",
     )
     .into()
+}
+
+/// A call that names another host.
+pub(super) fn host_not_allowed() -> Status {
+    let message = "the API is not called by this host; the operator may add its name to --hosts (METAGOV_HOSTS)";
+    bare(Code::PermissionDenied, Reason::HostNotAllowed, message)
+}
+
+/// A call of a web page that may not.
+pub(super) fn origin_not_allowed() -> Status {
+    let message = "pages of this origin may not call; the operator may add it to --cors-origins (METAGOV_CORS_ORIGINS)";
+    bare(Code::PermissionDenied, Reason::OriginNotAllowed, message)
+}
+
+/// A codec of gRPC that is not spoken here.
+pub(super) fn unknown_content_type() -> Status {
+    Error::invalid(
+        "content-type",
+        "must be application/grpc, application/grpc-web or application/grpc-web-text, of which nothing but +proto is spoken",
+    )
+    .into()
+}
+
+/// The caller's own deadline passed.
+pub(super) fn deadline_exceeded() -> Status {
+    let message = "the call took longer than its caller waits; what it asked for may still happen";
+    bare(Code::DeadlineExceeded, Reason::DeadlineExceeded, message)
+}
+
+/// What no [`Error`] says, since it is known here only.
+fn bare(code: Code, reason: Reason, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason.as_str_name(), ERROR_DOMAIN, []);
+    Status::with_error_details(code, message, details)
 }

@@ -122,6 +122,7 @@ impl Plugin {
             operator: Schema::of::<O>(),
             actions: BTreeMap::new(),
             processes: BTreeMap::new(),
+            operator_credentials: false,
             setup: Arc::new(|_, ()| Box::pin(async { Ok(Installed::default()) })),
             teardown: None,
             verifies: false,
@@ -142,6 +143,16 @@ where
     C: DeserializeOwned + Send + Sync + 'static,
     O: DeserializeOwned + Send + Sync + 'static,
 {
+    /// The credentials are the operator's: one bot or application for all communities.
+    /// It could read every community's server, so which one is whose must be proved: the
+    /// plugin is enabled by an authorization at the platform, or by an admin; what `setup`
+    /// returns as platform_id is needed, is unique in the whole gateway, and stays. Never
+    /// copy it from the configuration without having asked the platform.
+    pub fn operator_credentials(mut self) -> Self {
+        self.plugin.operator_credentials = true;
+        self
+    }
+
     /// How to set up the platform's side, in Markdown.
     pub fn setup_help(mut self, text: &str) -> Self {
         text.clone_into(&mut self.plugin.descriptor.setup_help);

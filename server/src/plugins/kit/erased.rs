@@ -34,6 +34,9 @@ pub struct Plugin {
     pub actions: BTreeMap<String, Action>,
     /// What it can run, by full name.
     pub processes: BTreeMap<String, ProcessSteps>,
+    /// Whether it comes to its platform as the operator's application, for all
+    /// communities: then a platform_id is of one community only, which has proved that.
+    pub operator_credentials: bool,
     /// Checks credentials, learns platform_id and first state.
     pub setup: Step<(), Installed>,
     /// Undoes what `setup` registered at the platform.

@@ -17,6 +17,13 @@
 //!   refused, or outcome unknown, and it goes only where it may (`http/`). What is large and seldom changes is read
 //!   with [`Request::read_cached`].
 //!
+//! - **A hook is verified before it is read.** [`verify`] has a function for each way in
+//!   which platforms sign; [`Hook::json`], [`Hook::read`] and [`Hook::form`] then read the
+//!   body within the operator's limits. A secret of the configuration is a [`Secret`], one
+//!   that hooks are signed with a [`SigningSecret`], of which two may hold at a time.
+//! - **Whose platform is it?** Where the credentials are the operator's, say
+//!   [`Builder::operator_credentials`].
+//!
 //! Erased, a plugin is a plain struct of descriptors and boxed functions over JSON
 //! ([`Plugin`]); everything that crosses is plain data.
 
@@ -26,8 +33,11 @@ mod context;
 mod erased;
 mod http;
 mod process;
+mod route;
 mod schema;
 mod signal;
+mod signing;
+pub mod verify;
 
 pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
@@ -37,14 +47,16 @@ pub use http::{Body, Caller, Http, HttpSettings, Lookup, Request, Response, name
 pub use process::{
     Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,
 };
+pub use route::Route;
 pub use schema::Schema;
 pub use signal::{Folded, Happened, Installed, Received, Repeat, Routed, Signal};
+pub use signing::SigningSecret;
 
 pub use crate::{
     error::{Error, Result, Trouble},
     model::{
-        Account, Ballot, CloseTimeSupport, Hook, HookReply, LinkMethod, LinkQuality, Object,
-        OptionTally, ProcessId, Tally, Time,
+        Account, Ballot, CloseTimeSupport, Hook, HookReply, JsonLimits, LinkMethod, LinkQuality,
+        Object, OptionTally, ProcessId, Tally, Time,
     },
 };
 
@@ -54,6 +66,12 @@ pub fn refuse(why: impl Into<String>) -> Error {
         plugin: String::new(),
         why: why.into(),
     }
+}
+
+/// A hook is not from who it says it is: 401. For what a plugin compares itself after
+/// [`verify`], such as the application that a signed body names.
+pub fn unsigned(why: impl Into<String>) -> Error {
+    Error::Unsigned(why.into())
 }
 
 /// A parameter is wrong in a way that its schema cannot say: `INVALID_FIELD` at this
