@@ -33,6 +33,7 @@ mod hooks;
 mod identities;
 mod kit;
 mod limits;
+mod oauth;
 mod outgoing;
 mod platform_faults;
 mod plugins;

@@ -13,9 +13,12 @@ mod actions;
 mod advance;
 mod after;
 mod audit;
+mod authorizations;
 mod chores;
 mod communities;
+mod credentials;
 mod events;
+mod grants;
 mod hooks;
 mod identities;
 mod locks;
@@ -33,7 +36,7 @@ mod watching;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -45,6 +48,7 @@ pub use access::About;
 pub use access::bearer;
 pub use actions::Performing;
 pub use audit::Ended;
+pub use authorizations::{Authorizing, Callback, Outcome, Redirect};
 pub use communities::CommunityChanges;
 pub use identities::IdentityFilter;
 pub use plugins::Enabling;
@@ -54,7 +58,10 @@ pub use tokens::NewToken;
 use crate::{
     error::{Error, Result, Thing},
     feed::Feed,
-    model::{ActionDescriptor, JsonLimits, Object, PluginDescriptor, ProcessDescriptor, ProcessId},
+    model::{
+        ActionDescriptor, InstallationId, JsonLimits, Object, PluginDescriptor, ProcessDescriptor,
+        ProcessId,
+    },
     plugins::kit::{Http, Plugin},
     store::Store,
 };
@@ -80,6 +87,8 @@ pub struct Settings {
     pub max_event_size: usize,
     /// How much JSON is taken, from callers and from platforms.
     pub json: JsonLimits,
+    /// Where people may be sent after an authorization.
+    pub redirect_uris: Vec<String>,
     /// Whether everybody may do everything, without a token.
     pub insecure_no_auth: bool,
     /// The operator's settings for plugins, by plugin.
@@ -95,6 +104,8 @@ impl Settings {
 
 /// The gateway: everything that can be asked of it.
 pub struct Gateway {
+    /// For what is given to plugins: it outlives a call, not the gateway.
+    me: Weak<Gateway>,
     store: Store,
     feed: Feed,
     plugins: BTreeMap<String, Plugin>,
@@ -104,6 +115,8 @@ pub struct Gateway {
     audit: audit::Audit,
     /// One step of a process at a time.
     locks: Locks<ProcessId>,
+    /// One refresh of an installation's credentials at a time.
+    renewing: Locks<InstallationId>,
     /// Votes that are to be redrawn.
     to_show: Mutex<HashSet<ProcessId>>,
     /// Held for reading by all work that must not be cut off.
@@ -132,7 +145,8 @@ impl Gateway {
                 "two plugins are called {name}"
             );
         }
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             tokens: tokens::Tokens::default(),
             audit: audit::Audit::start(store.clone()),
             store,
@@ -141,6 +155,7 @@ impl Gateway {
             http,
             settings,
             locks: Locks::default(),
+            renewing: Locks::default(),
             to_show: Mutex::default(),
             working: Arc::default(),
             refusals: Refusals::default(),

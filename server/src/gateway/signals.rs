@@ -13,7 +13,7 @@ use crate::{
     },
     plugins::kit::{Happened, Signal},
     store::{
-        Rows, Tx, deliveries, identities, installations,
+        Rows, Tx, credentials, deliveries, identities, installations,
         processes::{self, Clock},
     },
 };
@@ -221,6 +221,7 @@ async fn link(tx: &Tx, installation: &Installation, mut account: Account) -> Res
 }
 
 async fn revoke(tx: &Tx, installation: &Installation, why: String) -> Result<()> {
+    credentials::delete(tx, installation.id).await?;
     let mut current = installations::find(tx, installation.id).await?;
     current.problem = Some((why, tx.now));
     current.update_time = tx.now;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::Gateway;
+use super::{Gateway, credentials, mask};
 use crate::{
     error::{Error, Result, Trouble},
     model::Installation,
@@ -26,6 +26,7 @@ impl Gateway {
                 webhook_url: self.webhook_url(installation),
             },
             state: Arc::new(state),
+            credentials: self.held(plugin, installation.id),
         })
     }
 
@@ -36,6 +37,14 @@ impl Gateway {
         http.check(&installation.whole_config()).await?;
         let plugin = self.plugin(&installation.plugin)?;
         self.step(installation, &plugin.setup, ()).await
+    }
+
+    /// The way out for a plugin, before there is an installation.
+    pub(super) fn way_out(&self, plugin: &Plugin) -> Http {
+        self.http.for_step(Caller {
+            plugin: plugin.descriptor.name.clone(),
+            installation_id: None,
+        })
     }
 
     /// Runs a step that may ask the platform.
@@ -63,10 +72,23 @@ impl Gateway {
             Ok(call) => call,
             Err(error) => return (Err(error), false),
         };
-        let http = call.http.clone();
+        self.run_step(installation, call, step, input).await
+    }
+
+    /// Runs a step of an installation with what it is given.
+    pub(super) async fn run_step<I, O: Send + 'static>(
+        &self,
+        installation: &Installation,
+        mut call: Call,
+        step: &Step<I, O>,
+        input: I,
+    ) -> (Result<O>, bool) {
+        let (http, told) = (call.http.clone(), credentials::told(&mut call));
         let done = within(self.settings.step_timeout, &http, step(call, input)).await;
-        let done =
-            done.map_err(|error| self.masked(installation, error.of_plugin(&installation.plugin)));
+        let done = done.map_err(|error| {
+            let error = self.masked(installation, error.of_plugin(&installation.plugin));
+            mask::without(error, told.tokens())
+        });
         (done, http.wrote())
     }
 

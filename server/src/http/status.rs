@@ -22,7 +22,7 @@ pub(super) enum Failure {
     Error(Error),
     /// No such address.
     NoRoute,
-    /// The address takes POST only.
+    /// The address does not take this method.
     NoMethod,
     /// The body has more bytes than this.
     TooLarge(usize),
@@ -58,7 +58,7 @@ pub(super) fn answer(failure: Failure) -> Response<Body> {
             (StatusCode::NOT_FOUND, "NOT_FOUND", what)
         }
         Failure::NoMethod => {
-            let what = "this address takes POST only".to_owned();
+            let what = "this address does not take this method".to_owned();
             (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", what)
         }
         Failure::TooLarge(limit) => {

@@ -6,6 +6,7 @@
 //! counts microseconds. What must never leave the gateway is marked `serde(skip)`
 //! or wrapped in [`Secrets`].
 
+mod authorization;
 mod ballot;
 mod bearer;
 mod community;
@@ -20,6 +21,7 @@ mod process;
 mod time;
 mod token;
 
+pub use authorization::{Authorization, Credentials, Purpose};
 pub use ballot::Ballot;
 pub use bearer::Bearer;
 pub use community::Community;

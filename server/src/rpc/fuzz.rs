@@ -9,13 +9,14 @@ use prost_types::{Struct, Timestamp};
 use super::input;
 use crate::{
     error::Result,
-    model::{Object, Time},
+    model::{JsonLimits, Object, Time},
 };
 
 /// The object of an encoded `google.protobuf.Struct`; `None` if it is none.
 pub fn object(encoded: &[u8]) -> Option<Result<Object>> {
     let fields = Struct::decode(encoded).ok()?;
-    Some(input::object("parameters", Some(fields)))
+    let limits = JsonLimits::default();
+    Some(input::object(&limits, "parameters", Some(fields)))
 }
 
 /// A text of at most so many characters.

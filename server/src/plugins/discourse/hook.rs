@@ -196,6 +196,7 @@ mod tests {
                 webhook_url: String::new(),
             },
             state: Arc::default(),
+            credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
         }
     }
 

@@ -14,9 +14,10 @@
 //! - **`receive` and `route` are not async**: they verify and compute. What must be
 //!   asked of the platform is a [`Signal::Refresh`] or a [`Signal::Fetch`].
 //! - **One HTTP client**, [`Context::http`]. It knows what a fault means: nothing done,
-//!   refused, or outcome unknown, and it goes only where it may (`http/`). What is large and seldom changes is read
-//!   with [`Request::read_cached`].
-//!
+//!   refused, or outcome unknown, and it goes only where it may (`http/`). What is large
+//!   and seldom changes is read with [`Request::read_cached`].
+//! - **What a platform grants** to an installation by OAuth (`oauth/`) is kept and renewed
+//!   by the gateway; a step takes it with [`Context::credentials`].
 //! - **A hook is verified before it is read.** [`verify`] has a function for each way in
 //!   which platforms sign; [`Hook::json`], [`Hook::read`] and [`Hook::form`] then read the
 //!   body within the operator's limits. A secret of the configuration is a [`Secret`], one
@@ -32,6 +33,7 @@ mod builder;
 mod context;
 mod erased;
 mod http;
+mod oauth;
 mod process;
 mod route;
 mod schema;
@@ -42,8 +44,11 @@ pub mod verify;
 pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
 pub use context::{Context, Nothing, Place, Secret};
-pub use erased::{Action, BallotSteps, BoxFuture, Call, Plugin, ProcessSteps, Pure, Row, Step};
+pub use erased::{
+    Action, BallotSteps, BoxFuture, Call, Held, Plugin, ProcessSteps, Pure, Row, Step,
+};
 pub use http::{Body, Caller, Http, HttpSettings, Lookup, Request, Response, named_addresses};
+pub use oauth::{AnOAuth, Authorized, Begun, Client, Consent, Flow, Granted, OAuth, TokenAnswer};
 pub use process::{
     Applied, Ballots, Cancel, Cast, Close, Outgoing, Process, Progress, Start, Started, View,
 };
@@ -55,8 +60,8 @@ pub use signing::SigningSecret;
 pub use crate::{
     error::{Error, Result, Trouble},
     model::{
-        Account, Ballot, CloseTimeSupport, Hook, HookReply, JsonLimits, LinkMethod, LinkQuality,
-        Object, OptionTally, ProcessId, Tally, Time,
+        Account, Ballot, CloseTimeSupport, Credentials, Hook, HookReply, JsonLimits, LinkMethod,
+        LinkQuality, Object, OptionTally, ProcessId, Tally, Time,
     },
 };
 

@@ -167,6 +167,7 @@ fn call(server_url: &str, operator: Value) -> Call {
             webhook_url: String::new(),
         },
         state: Arc::new(BTreeMap::new()),
+        credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
     }
 }
 
