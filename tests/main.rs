@@ -35,6 +35,7 @@ mod identities;
 mod kit;
 mod limits;
 mod oauth;
+mod outgoing;
 mod platform_faults;
 mod plugins;
 mod process_lists;

@@ -113,6 +113,8 @@ impl Secure {
         config.access.tls_key = Some(pair.key());
         config.access.public_tls_cert = Some(pair.cert());
         config.access.public_tls_key = Some(pair.key());
+        config.outgoing.allow_http = true;
+        config.outgoing.allow_cidr = vec!["127.0.0.0/8".parse().unwrap()];
         set(&mut config);
         let data = config.data_dir.clone();
         let running = metagov::run(config, plugins::all()).await.unwrap();
