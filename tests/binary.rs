@@ -56,7 +56,7 @@ fn the_help_names_every_verb() {
     let output = run(&mut Binary::command(&["--help"]));
     assert!(output.status.success());
     for verb in [
-        "serve", "migrate", "apply", "token", "audit", "delivery", "webhook", "version",
+        "serve", "migrate", "rekey", "apply", "token", "audit", "delivery", "webhook", "version",
     ] {
         assert!(text(&output.stdout).contains(verb), "{verb}");
     }

@@ -35,6 +35,7 @@ mod identities;
 mod kit;
 mod limits;
 mod oauth;
+mod outgoing;
 mod platform_faults;
 mod plugins;
 mod process_lists;
@@ -51,6 +52,7 @@ mod stage;
 mod stand;
 mod timers;
 mod tls;
+mod verification;
 mod watch_process;
 mod web;
 
