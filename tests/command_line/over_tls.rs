@@ -71,5 +71,5 @@ async fn a_gateway_that_does_tls_is_called_with_its_authority() {
 async fn plaintext_to_a_gateway_that_does_tls_says_so() {
     let secure = Secure::start();
     let ran = secure.run("http", &[]).await;
-    ran.failed(3, &["https://"]);
+    ran.failed(1, &["the connection broke", "https://"]);
 }
