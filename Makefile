@@ -6,8 +6,10 @@ TOOLS := $(CURDIR)/target/tools/bin
 PYTEST := target/venv/bin/python -m pytest
 # A golden file that differs fails; it is never rewritten by a test run.
 export INSTA_UPDATE ?= no
+# What `make fuzz` takes.
+export TIME TARGETS JOBS
 
-.PHONY: help run build test rust python bench tools browser lint format clippy contract
+.PHONY: help run build test rust python bench fuzz tools browser lint format clippy contract dependencies
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,13 +34,17 @@ bench: ## What the gateway costs, beside a service that does nothing; prints onl
 	cargo build --release --locked --bin metagov
 	cargo bench --locked -p metagov-tests --bench load
 
+fuzz: ## Fuzzes what reads from outside; TIME=600 seconds each, TARGETS="cursor object", JOBS=1
+	tests/tools/install cargo-fuzz
+	tests/fuzz/run
+
 tools: ## Installs buf, grpcurl and a Python, pinned, into target/
 	@tests/tools/install
 
 browser: ## Installs Chromium for the tests that need it, if root may; else says so
 	@tests/tools/install browser
 
-lint: format clippy contract ## Formatting, clippy, and the contract: style and compatibility
+lint: format clippy contract dependencies ## Formatting, clippy, the contract, and what we depend on
 
 format:
 	cargo fmt --all --check
@@ -50,3 +56,7 @@ contract: tools
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	tests/tools/breaking
+
+dependencies:
+	tests/tools/install cargo-deny
+	tests/tools/deny

@@ -17,7 +17,7 @@ use tonic::{Code, Request, transport::Channel};
 
 use crate::{
     bad_input::unknown,
-    harness::{Fault, Gateway, Line, PATIENCE, fault, raw, with_token},
+    harness::{Fault, Gateway, Line, PATIENCE, carried, fault, raw},
     web::{Web, framed},
 };
 
@@ -42,7 +42,7 @@ async fn called(gateway: &Gateway, host: &str) -> Line {
     let origin = format!("http://{host}:{port}").parse().unwrap();
     let endpoint = Channel::from_shared(gateway.endpoint()).unwrap();
     let channel = endpoint.origin(origin).connect().await.unwrap();
-    with_token(channel, &gateway.admin_token())
+    carried(channel, &gateway.admin_token())
 }
 
 async fn list(channel: Line) -> Result<(), Fault> {

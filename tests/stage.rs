@@ -107,8 +107,7 @@ fn fold(_: &str, last: Option<i64>, scene: i64) -> Result<Folded<i64>> {
 }
 
 fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
-    let body: Value =
-        serde_json::from_slice(&hook.body).map_err(|_| invalid("body", "is no JSON"))?;
+    let body = Value::Object(hook.json()?);
     let signal = match body["play"].as_str() {
         Some(title) => Signal::Refresh {
             key: title.to_owned(),
@@ -124,8 +123,7 @@ fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
 /// The hook of all communities: `{"to": url, …}` goes to that platform's, and
 /// `{"challenge": text}` is answered.
 fn route(_: &Nothing, hook: &Hook) -> Result<Routed> {
-    let body: Value =
-        serde_json::from_slice(&hook.body).map_err(|_| invalid("body", "is no JSON"))?;
+    let body = Value::Object(hook.json()?);
     if !body["challenge"].is_null() {
         return Ok(Routed::Reply(HookReply::json(&body["challenge"])));
     }

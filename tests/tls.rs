@@ -33,7 +33,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use crate::harness::{Api, Binary, PATIENCE, admin_token, with_token};
+use crate::harness::{Api, Binary, PATIENCE, admin_token, carried};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -139,7 +139,7 @@ async fn api(address: SocketAddr, pem: &str, token: &str) -> Result<Api, tonic::
     let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
     let channel = endpoint.tls_config(tls)?.connect().await?;
     Ok(Api {
-        channel: with_token(channel, token),
+        channel: carried(channel, token),
     })
 }
 
@@ -351,7 +351,7 @@ async fn who_speaks_otherwise_fails_cleanly() {
         }
     }
     let plain = Endpoint::from_shared(format!("http://{}", secure.running.api)).unwrap();
-    let channel = with_token(plain.connect_lazy(), "");
+    let channel = carried(plain.connect_lazy(), "");
     let call = Api { channel }.communities();
     let request = metagov_proto::v1::ListCommunitiesRequest::default();
     let refused = timeout(PATIENCE, { call }.list_communities(request)).await;

@@ -23,7 +23,7 @@ use url::Url;
 pub use access::Access;
 pub use limits::Limits;
 pub use operator::Operator;
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Resolver};
 pub(crate) use values::duration;
 
 pub use settings::{Unknown, explain, unknown_variables, with_variables};

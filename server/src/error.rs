@@ -253,6 +253,8 @@ impl fmt::Display for Thing {
 pub enum Trouble {
     /// It surely did nothing: it was not reached, or was only to be read.
     Unavailable(String),
+    /// It surely did nothing, and says for how long it will not.
+    Busy(Duration),
     /// It limits us; how long to wait, if it says.
     RateLimited(Option<Duration>),
     /// It refused our credentials.
@@ -270,6 +272,11 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(why) => write!(f, "the platform gives no usable answer: {why}"),
+            Self::Busy(wait) => write!(
+                f,
+                "the platform can do nothing now; call again in {} s",
+                wait.as_secs()
+            ),
             Self::RateLimited(None) => write!(f, "the platform limits us; wait and call again"),
             Self::RateLimited(Some(wait)) => {
                 write!(

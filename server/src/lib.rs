@@ -52,7 +52,7 @@ use crate::{
     feed::Feed,
     gateway::Gateway,
     listen::{Broken, Certificate, Listener},
-    plugins::kit::{Http, Plugin},
+    plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::{
         KeySource, Keys, OpenError, Store,
         master_key::{self, Rekeyed},
@@ -123,10 +123,14 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
+        // A page is an answer too, and one event must always fit.
+        max_event_size: (config.limits.max_event_size).min(config.limits.max_response_size / 2),
+        json: json_limits(&config.limits),
+        redirect_uris: config.access.redirect_uris.clone(),
         insecure_no_auth: config.access.insecure_no_auth,
         operator: config.operator.clone(),
     };
-    let http = Http::new(config.outgoing.call_timeout).map_err(broken)?;
+    let http = Http::new(outgoing(&config)).map_err(broken)?;
     let gateway = Gateway::new(store, feed, plugins, settings, http);
     if !config.access.insecure_no_auth {
         first_token(&config, &gateway).await?;
@@ -352,8 +356,32 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, StartEr
     })
 }
 
+fn json_limits(limits: &config::Limits) -> model::JsonLimits {
+    model::JsonLimits {
+        depth: limits.max_json_depth.into(),
+        values: usize::try_from(limits.max_json_values).unwrap_or(usize::MAX),
+        string: limits.max_json_string,
+    }
+}
+
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(broken)
+}
+
+fn outgoing(config: &Config) -> HttpSettings {
+    let outgoing = &config.outgoing;
+    HttpSettings {
+        allow_http: outgoing.allow_http,
+        allow: outgoing.allow_cidr.clone(),
+        named: named_addresses(&config.operator),
+        connect_timeout: outgoing.connect_timeout,
+        call_timeout: outgoing.call_timeout,
+        max_answer_size: outgoing.max_answer_size,
+        max_answer_ratio: outgoing.max_answer_ratio,
+        max_redirects: outgoing.max_redirects,
+        concurrency: outgoing.platform_concurrency,
+        lookup: outgoing.resolver.0.clone(),
+    }
 }
 
 fn database(config: &Config) -> Result<store::Settings, StartError> {

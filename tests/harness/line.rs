@@ -32,11 +32,11 @@ impl Interceptor for Bearer {
 /// A line with a token; with none if it is empty.
 pub(crate) async fn line(endpoint: &str, token: &str) -> Line {
     let channel = Channel::from_shared(endpoint.to_owned()).unwrap();
-    with_token(channel.connect().await.unwrap(), token)
+    carried(channel.connect().await.unwrap(), token)
 }
 
 /// The same over a channel that is there.
-pub(crate) fn with_token(channel: Channel, token: &str) -> Line {
+pub(crate) fn carried(channel: Channel, token: &str) -> Line {
     let bearer = (!token.is_empty()).then(|| format!("Bearer {token}").parse().unwrap());
     InterceptedService::new(channel, Bearer(bearer))
 }

@@ -14,7 +14,7 @@ mod watcher;
 pub(crate) use binary::Binary;
 pub(crate) use fault::{Fault, fault};
 pub(crate) use gateway::{Api, Gateway};
-pub(crate) use line::{Line, admin_token, line, with_token};
+pub(crate) use line::{Line, admin_token, carried, line};
 pub(crate) use watcher::Watcher;
 
 use metagov_proto::json;

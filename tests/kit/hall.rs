@@ -44,7 +44,17 @@ pub(super) struct Hall {
 
 impl Hall {
     pub(super) async fn open() -> Self {
-        let (gateway, server) = (gateway().await, platform().await);
+        Self::open_with(|_| ()).await
+    }
+
+    /// With settings changed.
+    pub(super) async fn open_with(set: impl FnOnce(&mut Config)) -> Self {
+        let all = |config: &mut Config| {
+            configured(config);
+            set(config);
+        };
+        let gateway = Gateway::start_with(all, vec![townhall::plugin()]).await;
+        let server = platform().await;
         gateway.api.community("commons").await;
         let config = config(&server, "north");
         let installation = gateway.api.enable("commons", "townhall", config).await;

@@ -3,6 +3,7 @@
 use metagov_proto::v1::{
     ChangeKind, DeliveryState, LinkQuality, ProcessState, RetryDeliveryRequest, event::Payload,
 };
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -75,14 +76,39 @@ async fn a_repeat_is_known_by_its_id_where_it_has_one() {
 }
 
 #[tokio::test]
-async fn data_that_is_too_large_is_left_out_and_marked() {
-    let mut hall = Hall::open().await;
-    for (length, omitted) in [(1000, false), (300 << 10, true)] {
+async fn an_event_that_is_too_large_is_kept_without_its_data() {
+    const LIMIT: usize = 64 << 10;
+    let mut hall = Hall::open_with(|config| config.limits.max_event_size = LIMIT).await;
+    for (length, omitted) in [(1000, false), (63 << 10, false), (LIMIT, true)] {
         hall.hears(spoke(&"x".repeat(length))).await;
         let event = hall.platform_event().await;
         assert_eq!(event.data_omitted, omitted, "{length}");
+        assert!(event.encoded_len() <= LIMIT);
         assert_eq!(plain(event.data).get("text").is_none(), omitted);
         assert_eq!(event.event_type, "townhall.spoke");
+        assert_eq!(event.initiator.unwrap().user_id, "ada");
+    }
+    // The whole event counts, and what is too deep for readers is too large, too.
+    let long = json!({"kind": "spoke", "user": "y".repeat(LIMIT), "text": "short"});
+    hall.hears(long).await;
+    assert!(hall.platform_event().await.data_omitted);
+    let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
+    let minutes = ("GET", "/minutes/1");
+    instead(&hall.server, minutes, None, says(200, json!({ "a": deep }))).await;
+    hall.hears(json!({"kind": "minutes", "page": "1"})).await;
+    let event = hall.platform_event().await;
+    assert_eq!(event.event_type, "townhall.minutes");
+    assert!(event.data_omitted && plain(event.data) == json!({}));
+}
+
+#[tokio::test]
+async fn an_event_is_never_larger_than_an_answer_may_be() {
+    let set = |config: &mut metagov::config::Config| config.limits.max_response_size = 128 << 10;
+    let mut hall = Hall::open_with(set).await;
+    for (length, omitted) in [(60 << 10, false), (65 << 10, true)] {
+        hall.hears(spoke(&"x".repeat(length))).await;
+        let event = hall.platform_event().await;
+        assert_eq!(event.data_omitted, omitted, "{length}");
     }
 }
 

@@ -10,7 +10,7 @@ use metagov::plugins::kit::{
     Secret, Signal, Start, Started, Tally, View, With, invalid, refuse,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub(crate) fn plugin() -> Plugin {
@@ -133,16 +133,12 @@ enum Told {
 }
 
 fn receive(_: &Cx, hook: &Hook) -> Result<Received> {
-    let letter: Letter = read(&hook.body)?;
+    let letter: Letter = hook.read()?;
     Ok(Received {
         repeat: letter.id.map_or(Repeat::Never, Repeat::Id),
         reply: HookReply::json(&json!({"heard": true})),
         signals: letter.told.into_iter().map(Told::signal).collect(),
     })
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|e| invalid("body", format!("line {}", e.line())))
 }
 
 impl Told {
@@ -213,7 +209,7 @@ fn route(operator: &Operator, hook: &Hook) -> Result<Routed> {
     if hook.header("x-app-secret") != Some(&operator.app_secret) {
         return Err(Error::Unsigned("X-App-Secret is not ours".to_owned()));
     }
-    let circular: Circular = read(&hook.body)?;
+    let circular: Circular = hook.read()?;
     if let Some(challenge) = circular.challenge {
         return Ok(Routed::Reply(HookReply::json(
             &json!({ "challenge": challenge }),

@@ -19,7 +19,8 @@ pub struct Limits {
 
     /// The largest event. Default 1MiB. 1KiB to 1GiB.
     ///
-    /// A larger one is kept without its data.
+    /// A larger one is kept without its data, as is one of more than half of
+    /// `--max-response-size`.
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
     pub max_event_size: usize,
 

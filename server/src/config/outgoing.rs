@@ -1,6 +1,6 @@
 //! What requests to platforms may do.
 
-use std::time::Duration;
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use clap::{ArgAction, Args};
 use ipnet::IpNet;
@@ -46,4 +46,33 @@ pub struct Outgoing {
     /// Further ones wait for their turn, within their time.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1000), default_value = "16")]
     pub platform_concurrency: u16,
+
+    /// What stands for the system's resolver. No flag: it is for tests.
+    #[arg(skip)]
+    pub resolver: Resolver,
+}
+
+/// What stands for the system's resolver, as `--resolve` of curl: the addresses of a
+/// name, or `None` for a name of which the system is asked.
+#[derive(Clone, Default)]
+pub struct Resolver(pub Option<Arc<dyn Fn(&str) -> Option<Vec<IpAddr>> + Send + Sync>>);
+
+impl PartialEq for Resolver {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.0.is_some() {
+            "a test's"
+        } else {
+            "the system's"
+        };
+        f.write_str(name)
+    }
 }

@@ -132,7 +132,7 @@ impl Gateway {
 }
 
 /// The token of an `authorization` header.
-fn bearer(header: &[u8]) -> Option<Bearer> {
+pub fn bearer(header: &[u8]) -> Option<Bearer> {
     let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
     is_bearer.then(|| Bearer::parse(token)).flatten()

@@ -8,7 +8,7 @@ use super::Gateway;
 use crate::{
     error::{Error, Result},
     model::ProcessId,
-    plugins::kit::Outgoing,
+    plugins::kit::{Caller, Outgoing},
 };
 
 /// What came of the signals.
@@ -26,7 +26,7 @@ pub(super) struct Done {
 #[derive(Debug, Default)]
 pub(super) struct After {
     /// Requests to make.
-    pub(super) calls: Vec<Outgoing>,
+    pub(super) calls: Vec<(Caller, Outgoing)>,
     /// Votes to redraw.
     pub(super) shows: Vec<ProcessId>,
     /// Whether something became due.
@@ -39,24 +39,25 @@ impl Gateway {
         if after.wake {
             self.wake.notify_one();
         }
-        for call in after.calls {
-            tokio::spawn(self.clone().make_call(call));
+        for (caller, call) in after.calls {
+            tokio::spawn(self.clone().make_call(caller, call));
         }
         for process in after.shows {
             self.show_soon(process);
         }
     }
 
-    async fn make_call(self: Arc<Self>, call: Outgoing) {
-        if let Err(error) = self.try_call(call).await {
+    async fn make_call(self: Arc<Self>, caller: Caller, call: Outgoing) {
+        if let Err(error) = self.try_call(caller, call).await {
             tracing::warn!(%error, "a voter could not be answered");
         }
     }
 
-    async fn try_call(&self, call: Outgoing) -> Result<()> {
+    async fn try_call(&self, caller: Caller, call: Outgoing) -> Result<()> {
         let method = call.method.parse().map_err(Error::internal)?;
         let url = call.url.parse().map_err(Error::internal)?;
-        let mut request = self.http.for_step().request(method, url).json(&call.body);
+        let http = self.http.for_step(caller);
+        let mut request = http.request(method, url).json(&call.body);
         for (name, value) in &call.headers {
             request = request.header_named(name, value);
         }

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Result, Trouble},
     model::{DeliveryId, FailReason, Installation, InstallationId, ProcessId, ProcessState, Time},
     store::{
-        ALL,
+        ALL, authorizations,
         deliveries::{self, Fetch},
         events, installations,
         processes::{self, Clock},
@@ -325,7 +325,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Removes what is old: events, answers, deliveries that are done.
+    /// Removes what is old: events, answers, deliveries that are done, authorizations that
+    /// nobody ended.
     async fn trim(&self) -> Result<()> {
         let retention = self.settings.event_retention;
         loop {
@@ -341,6 +342,7 @@ impl Gateway {
         }
         self.store
             .write(async move |tx| {
+                authorizations::trim(tx, tx.now).await?;
                 requests::trim(tx, tx.now.before(KEEP_REQUESTS)).await?;
                 deliveries::trim(tx, tx.now.before(retention)).await
             })

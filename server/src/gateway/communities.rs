@@ -12,8 +12,8 @@ use crate::{
         Change, Community, CommunityId, Installation, NewEvent, Payload, RequestKey, Scope, Time,
     },
     store::{
-        ALL, Tx, communities, deliveries, events, identities, installations, processes,
-        requests as request_rows,
+        ALL, Tx, authorizations, communities, deliveries, events, identities, installations,
+        processes, requests as request_rows,
     },
 };
 
@@ -147,6 +147,7 @@ async fn delete(tx: &Tx, id: &CommunityId, etag: &str) -> Result<()> {
         deliveries::delete_all(tx, installation.id).await?;
         installations::delete(tx, installation.id).await?;
     }
+    authorizations::delete_all(tx, id).await?;
     processes::delete_all(tx, id).await?;
     identities::delete_all(tx, id).await?;
     request_rows::delete_all(tx, id).await?;

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result, Thing},
     model::{
         CommunityId, Delivery, DeliveryId, DeliveryState, Hook, HookReply, Installation,
-        InstallationId, Time,
+        InstallationId, JsonLimits, Time,
     },
     plugins::kit::{Received, Repeat, Routed},
     store::{ALL, communities, deliveries, installations},
@@ -27,6 +27,7 @@ impl Gateway {
         slug: Option<&str>,
         hook: Hook,
     ) -> Result<HookReply> {
+        let hook = self.stamped(hook, Time::now());
         let unknown = || Error::NotFound(Thing::Webhook);
         let verifies = self.plugin(plugin).map_err(|_| unknown())?.verifies;
         if slug.is_none() && !verifies {
@@ -43,16 +44,24 @@ impl Gateway {
         if found.is_empty() {
             return Err(unknown());
         }
-        self.receive_first(&found, &hook).await
+        let received = self.receive_first(&found, &hook).await;
+        if let Err(Error::Unsigned(why)) = &received {
+            self.refusals.note(plugin, community_id.as_str(), why);
+        }
+        received
     }
 
     /// The platform-wide hook of a plugin, which says itself where it goes.
     pub async fn route(self: &Arc<Self>, plugin: &str, hook: Hook) -> Result<HookReply> {
+        let hook = self.stamped(hook, Time::now());
         let unknown = || Error::NotFound(Thing::Webhook);
         let known = self.plugin(plugin).map_err(|_| unknown())?;
         let route = known.route.as_ref().ok_or_else(unknown)?;
         let operator = self.settings.of_plugin(plugin);
         let routed = route((operator, hook.clone()));
+        if let Err(Error::Unsigned(why)) = &routed {
+            self.refusals.note(plugin, "", why);
+        }
         let routed = routed.map_err(|error| self.masked_for_operator(plugin, error))?;
         let platform_id = match routed {
             Routed::Reply(reply) => return Ok(reply),
@@ -90,6 +99,20 @@ impl Gateway {
             }
         }
         Err(refused)
+    }
+
+    /// A hook with what the plugin judges it by: when it came, and how much it may hold.
+    fn stamped(&self, hook: Hook, receive_time: Time) -> Hook {
+        let limits = JsonLimits {
+            // A post may be long: the body's own limit is enough.
+            string: usize::MAX,
+            ..self.settings.json
+        };
+        Hook {
+            receive_time,
+            limits,
+            ..hook
+        }
     }
 
     async fn read_hook(&self, installation: &Installation, hook: Hook) -> Result<Received> {
@@ -213,6 +236,7 @@ impl Gateway {
             return Ok(());
         };
         let installation = installations::find(&self.store, delivery.installation_id).await?;
+        let hook = self.stamped(hook, delivery.receive_time);
         let received = self.read_hook(&installation, hook).await;
         let gateway = self.clone();
         let tried = match received {

@@ -120,6 +120,49 @@ impl Gateway {
     }
 }
 
+/// Links the account of a person who logged in: to the identity that was asked for, else
+/// to that which has it, else to a new one.
+pub(super) async fn link_login(
+    tx: &Tx,
+    community: &CommunityId,
+    wanted: Option<IdentityId>,
+    account: &Account,
+) -> Result<IdentityId> {
+    let mut identity = Identity {
+        id: IdentityId::new(),
+        community_id: community.clone(),
+        accounts: Vec::new(),
+    };
+    let known = identities::owner(tx, &key(&identity, account)).await?;
+    let wanted = match wanted {
+        // It may have been merged in the meantime.
+        Some(id) => Some(identities::find(tx, id).await?.id),
+        None => known.as_ref().map(|(owner, _)| *owner),
+    };
+    if let Some((owner, known)) = known {
+        if wanted != Some(owner) {
+            return Err(Error::Linked(owner));
+        }
+        if known == *account {
+            return Ok(owner);
+        }
+    }
+    let change = match wanted {
+        Some(id) => {
+            identity.id = id;
+            Change::Updated
+        }
+        None => {
+            identities::insert(tx, &identity).await?;
+            Change::Created
+        }
+    };
+    identities::link(tx, community, identity.id, account).await?;
+    let linked = identities::find(tx, identity.id).await?;
+    tx.event(changed(&linked, change));
+    Ok(linked.id)
+}
+
 async fn updated(tx: &Tx, id: IdentityId) -> Result<Identity> {
     let identity = identities::find(tx, id).await?;
     tx.event(changed(&identity, Change::Updated));

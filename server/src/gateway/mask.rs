@@ -20,9 +20,7 @@ impl Gateway {
     /// An error of a plugin's step, without the secrets of the installation and of the
     /// operator.
     pub(super) fn masked(&self, installation: &Installation, error: Error) -> Error {
-        let forms = self.secrets_of(installation);
-        let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
-        error.masked(&forms)
+        without(error, self.secrets_of(installation))
     }
 
     /// The same of a text that a plugin wants to be kept.
@@ -35,9 +33,7 @@ impl Gateway {
 
     /// An error of a plugin's platform-wide hook, without the secrets of the operator.
     pub(super) fn masked_for_operator(&self, plugin: &str, error: Error) -> Error {
-        let forms: Vec<String> = self.operator_secrets(plugin).flat_map(forms_of).collect();
-        let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
-        error.masked(&forms)
+        without(error, self.operator_secrets(plugin))
     }
 
     fn secrets_of(&self, installation: &Installation) -> Vec<String> {
@@ -45,10 +41,7 @@ impl Gateway {
         let slugs = [&installation.slug].into_iter().chain(old).cloned();
         let own = installation.secrets.0.values().flat_map(texts_in);
         let operator = self.operator_secrets(&installation.plugin);
-        own.chain(operator)
-            .chain(slugs)
-            .flat_map(forms_of)
-            .collect()
+        own.chain(operator).chain(slugs).collect()
     }
 
     fn operator_secrets(&self, plugin: &str) -> impl Iterator<Item = String> {
@@ -60,6 +53,26 @@ impl Gateway {
         secrets
             .filter_map(move |name| given.remove(&name))
             .flat_map(|value| texts_in(&value))
+    }
+}
+
+/// An error without these secrets.
+pub(super) fn without(error: Error, secrets: impl IntoIterator<Item = String>) -> Error {
+    let forms: Vec<String> = secrets.into_iter().flat_map(forms_of).collect();
+    let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
+    error.masked(&forms)
+}
+
+/// Every token in what a platform granted: the texts whose names say that they are.
+pub(super) fn tokens_in(granted: &Value) -> Vec<String> {
+    let inner = |(name, value): (&String, &Value)| match value {
+        Value::String(text) if name.ends_with("token") => vec![text.clone()],
+        value => tokens_in(value),
+    };
+    match granted {
+        Value::Object(fields) => fields.iter().flat_map(inner).collect(),
+        Value::Array(items) => items.iter().flat_map(tokens_in).collect(),
+        _ => vec![],
     }
 }
 
@@ -137,6 +150,13 @@ mod tests {
         assert_eq!(masked(key, &format!("bad: {flat}")), "bad: [secret]");
         let said = masked(key, "bad line AgEAAoIBAQC7VJTUt9Us in it");
         assert_eq!(said, "bad line [secret] in it");
+    }
+
+    #[test]
+    fn tokens_are_found_by_their_names() {
+        let slack = json!({"access_token": "xoxb-1", "team": {"id": "T1"},
+            "authed_user": {"id": "U1", "access_token": "xoxp-2"}, "token_type": "bot"});
+        assert_eq!(tokens_in(&slack), ["xoxb-1", "xoxp-2"]);
     }
 
     #[test]

@@ -13,17 +13,22 @@ mod actions;
 mod advance;
 mod after;
 mod audit;
+mod authorizations;
 mod chores;
 mod communities;
+mod credentials;
 mod events;
+mod grants;
 mod hooks;
 mod identities;
 mod locks;
 mod mask;
 mod plugins;
 mod processes;
+mod refusals;
 mod requests;
 mod signals;
+mod sizes;
 mod steps;
 mod tokens;
 mod votes;
@@ -31,7 +36,7 @@ mod watching;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -39,8 +44,11 @@ use tokio::sync::{Notify, RwLock};
 use url::Url;
 
 pub use access::About;
+#[doc(hidden)]
+pub use access::bearer;
 pub use actions::Performing;
 pub use audit::Ended;
+pub use authorizations::{Authorizing, Callback, Outcome, Redirect};
 pub use communities::CommunityChanges;
 pub use identities::IdentityFilter;
 pub use plugins::Enabling;
@@ -50,7 +58,10 @@ pub use tokens::NewToken;
 use crate::{
     error::{Error, Result, Thing},
     feed::Feed,
-    model::{ActionDescriptor, Object, PluginDescriptor, ProcessDescriptor, ProcessId},
+    model::{
+        ActionDescriptor, InstallationId, JsonLimits, Object, PluginDescriptor, ProcessDescriptor,
+        ProcessId,
+    },
     plugins::kit::{Http, Plugin},
     store::Store,
 };
@@ -59,6 +70,7 @@ pub use crate::{
     store::{deliveries::Wanted as DeliveryFilter, identities::AccountKey},
 };
 use locks::Locks;
+use refusals::Refusals;
 
 /// What the operator may set of the rules.
 #[derive(Clone, Debug)]
@@ -71,6 +83,12 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How long events are kept.
     pub event_retention: Duration,
+    /// How many bytes an event may have; a larger one is kept without its data.
+    pub max_event_size: usize,
+    /// How much JSON is taken, from callers and from platforms.
+    pub json: JsonLimits,
+    /// Where people may be sent after an authorization.
+    pub redirect_uris: Vec<String>,
     /// Whether everybody may do everything, without a token.
     pub insecure_no_auth: bool,
     /// The operator's settings for plugins, by plugin.
@@ -86,6 +104,8 @@ impl Settings {
 
 /// The gateway: everything that can be asked of it.
 pub struct Gateway {
+    /// For what is given to plugins: it outlives a call, not the gateway.
+    me: Weak<Gateway>,
     store: Store,
     feed: Feed,
     plugins: BTreeMap<String, Plugin>,
@@ -95,10 +115,14 @@ pub struct Gateway {
     audit: audit::Audit,
     /// One step of a process at a time.
     locks: Locks<ProcessId>,
+    /// One refresh of an installation's credentials at a time.
+    renewing: Locks<InstallationId>,
     /// Votes that are to be redrawn.
     to_show: Mutex<HashSet<ProcessId>>,
     /// Held for reading by all work that must not be cut off.
     working: Arc<RwLock<()>>,
+    /// Hooks that were refused since the log last said so.
+    refusals: Refusals,
     /// Wakes the chores: something may have become due.
     wake: Notify,
 }
@@ -121,7 +145,8 @@ impl Gateway {
                 "two plugins are called {name}"
             );
         }
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             tokens: tokens::Tokens::default(),
             audit: audit::Audit::start(store.clone()),
             store,
@@ -130,10 +155,17 @@ impl Gateway {
             http,
             settings,
             locks: Locks::default(),
+            renewing: Locks::default(),
             to_show: Mutex::default(),
             working: Arc::default(),
+            refusals: Refusals::default(),
             wake: Notify::new(),
         })
+    }
+
+    /// How much JSON is taken.
+    pub fn json_limits(&self) -> JsonLimits {
+        self.settings.json
     }
 
     fn plugin(&self, name: &str) -> Result<&Plugin> {

@@ -18,7 +18,7 @@ use crate::{
         Change, CommunityId, Installation, InstallationId, NewEvent, Object, Payload, ProcessState,
         RequestKey, Secrets, Time,
     },
-    plugins::kit::{Installed, Plugin},
+    plugins::kit::{Held, Installed, Plugin},
     store::{ALL, Tx, communities, deliveries, installations, processes},
 };
 
@@ -33,6 +33,9 @@ pub struct Enabling {
     pub plugin: String,
     /// The configuration, with its secrets.
     pub config: Object,
+    /// Whether an admin of all communities asks, who may say without a proof which one on
+    /// the platform it is, where the credentials are the operator's.
+    pub by_admin: bool,
 }
 
 impl Gateway {
@@ -43,9 +46,14 @@ impl Gateway {
             community_id,
             plugin: name,
             config,
+            by_admin,
         } = enabling;
         let plugin = self.plugin(&name)?;
         check_available(plugin)?;
+        if plugin.operator_credentials && !by_admin {
+            let needs = "admin, or an authorization by AuthorizePlugin".to_owned();
+            return Err(Error::RoleTooSmall { needs });
+        }
         communities::find(&self.store, &community_id).await?;
         plugin
             .config
@@ -62,7 +70,7 @@ impl Gateway {
         installations::find(&self.store, id).await
     }
 
-    fn new_installation(
+    pub(super) fn new_installation(
         &self,
         community_id: CommunityId,
         name: &str,
@@ -92,16 +100,16 @@ impl Gateway {
     /// if that fails.
     async fn set_up(self: &Arc<Self>, mut new: Installation, ask: Ask) -> Result<InstallationId> {
         let plugin = self.plugin(&new.plugin)?;
-        let installed = self.step(&new, &plugin.setup, ()).await?;
+        let installed = self.agree(&new).await?;
         new.platform_id.clone_from(&installed.platform_id);
-        let poll_time = self
-            .polls(plugin)
-            .then(|| Time::now().after(self.settings.poll_interval));
+        check_proved(plugin, &new)?;
+        let poll_time = self.first_poll(plugin);
+        let unique = plugin.operator_credentials;
         let (gateway, kept) = (self.clone(), new.clone());
         let stored = self.store.write(async move |tx| {
             let new = &kept;
             communities::find(tx, &new.community_id).await?;
-            check_unique(tx, new).await?;
+            check_unique(tx, new, unique).await?;
             installations::insert(tx, new, poll_time).await?;
             set_state(tx, new, &installed).await?;
             tx.event(changed(new, Change::Created));
@@ -114,17 +122,6 @@ impl Gateway {
         }
         self.wake.notify_one();
         Ok(new.id)
-    }
-
-    /// Why an authorization cannot be started: no plugin of this gateway has one.
-    pub async fn authorize_plugin(&self, community_id: &CommunityId, name: &str) -> Error {
-        let known = communities::find(&self.store, community_id).await;
-        if let Err(error) = known.and_then(|_| self.plugin(name)) {
-            return error;
-        }
-        let plugin = name.to_owned();
-        let why = format!("{plugin} has no authorization; enable it with EnablePlugin");
-        Error::Unsupported { plugin, why }
     }
 
     /// Returns one installation.
@@ -188,8 +185,12 @@ impl Gateway {
         let mut new = old.clone();
         (new.config, new.secrets) = plugin.split(config);
         new.secret_names = new.secrets.0.keys().cloned().collect();
-        let installed = self.step(&new, &plugin.setup, ()).await?;
-        new.platform_id.clone_from(&installed.platform_id);
+        let installed = self.agree(&new).await?;
+        if plugin.operator_credentials {
+            check_unmoved(&old, &installed)?;
+        } else {
+            new.platform_id.clone_from(&installed.platform_id);
+        }
         new.problem = None;
         new.poll_failures = 0;
         let gateway = self.clone();
@@ -201,7 +202,7 @@ impl Gateway {
                 check_etag(&old.etag, &current.etag)?;
                 if moved {
                     check_idle(tx, &new).await?;
-                    check_unique(tx, &new).await?;
+                    check_unique(tx, &new, false).await?;
                     // Another community on the platform: what is known is of the old.
                     installations::clear_state(tx, new.id).await?;
                     set_state(tx, &new, &installed).await?;
@@ -382,22 +383,41 @@ impl Gateway {
     }
 
     async fn tear_down(&self, installation: &Installation, until: Instant) {
-        let Ok(Plugin {
-            teardown: Some(step),
-            ..
-        }) = self.plugin(&installation.plugin)
+        self.tear_down_with(installation, until, None).await;
+    }
+
+    /// The same, with credentials that are not kept.
+    pub(super) async fn tear_down_with(
+        &self,
+        installation: &Installation,
+        until: Instant,
+        credentials: Option<Held>,
+    ) {
+        let Ok(
+            plugin @ Plugin {
+                teardown: Some(step),
+                ..
+            },
+        ) = self.plugin(&installation.plugin)
         else {
             return;
         };
-        let told = tokio::time::timeout_at(until, self.step(installation, step, ())).await;
+        let tell = async {
+            let mut call = self.call(plugin, installation).await?;
+            call.credentials = credentials.unwrap_or(call.credentials);
+            self.run_step(installation, call, step, ()).await.0
+        };
+        let told = tokio::time::timeout_at(until, tell).await;
         if !matches!(told, Ok(Ok(()))) {
             let (plugin, id) = (&installation.plugin, installation.id);
             tracing::warn!(plugin, installation_id = %id, "the platform could not be told that the plugin is disabled");
         }
     }
 
-    fn polls(&self, plugin: &Plugin) -> bool {
-        plugin.poll.is_some() || plugin.processes.values().any(|process| process.polled)
+    /// When the platform of a new installation is first asked, if it ever is.
+    pub(super) fn first_poll(&self, plugin: &Plugin) -> Option<Time> {
+        let polled = plugin.processes.values().any(|process| process.polled);
+        (plugin.poll.is_some() || polled).then(|| Time::now().after(self.settings.poll_interval))
     }
 }
 
@@ -412,7 +432,7 @@ impl Plugin {
     }
 }
 
-fn check_available(plugin: &Plugin) -> Result<()> {
+pub(super) fn check_available(plugin: &Plugin) -> Result<()> {
     let why = plugin.descriptor.unavailable_reason.clone();
     if why.is_empty() {
         return Ok(());
@@ -421,9 +441,22 @@ fn check_available(plugin: &Plugin) -> Result<()> {
     Err(Error::Unsupported { plugin, why })
 }
 
-async fn check_unique(tx: &Tx, new: &Installation) -> Result<()> {
+/// Whose platform it is must have been proved, where the gateway could read everybody's.
+fn check_proved(plugin: &Plugin, new: &Installation) -> Result<()> {
+    if !plugin.operator_credentials || !new.platform_id.is_empty() {
+        return Ok(());
+    }
+    let name = &new.plugin;
+    Err(Error::internal(format!(
+        "{name} uses the operator's credentials, and its setup proved no platform_id"
+    )))
+}
+
+/// A platform_id is of one installation of the community, or `everywhere` of the gateway:
+/// where the operator's credentials reach it, whoever has them all.
+pub(super) async fn check_unique(tx: &Tx, new: &Installation, everywhere: bool) -> Result<()> {
     let same = installations::Wanted {
-        community_id: Some(new.community_id.clone()),
+        community_id: (!everywhere).then(|| new.community_id.clone()),
         plugin: Some(new.plugin.clone()),
         platform_id: Some(new.platform_id.clone()),
         after: None,
@@ -439,6 +472,20 @@ async fn check_unique(tx: &Tx, new: &Installation) -> Result<()> {
     }))
 }
 
+/// What is called how on a platform that the operator's credentials reach is proved, not
+/// configured.
+fn check_unmoved(old: &Installation, installed: &Installed) -> Result<()> {
+    if installed.platform_id.is_empty() || installed.platform_id == old.platform_id {
+        return Ok(());
+    }
+    let plugin = old.plugin.clone();
+    let why = format!(
+        "{plugin} is for {} only; enable it anew for another",
+        old.platform_id
+    );
+    Err(Error::Unsupported { plugin, why })
+}
+
 async fn check_idle(tx: &Tx, installation: &Installation) -> Result<()> {
     let open = processes::Wanted::of(
         installation.id,
@@ -450,7 +497,11 @@ async fn check_idle(tx: &Tx, installation: &Installation) -> Result<()> {
     }
 }
 
-async fn set_state(tx: &Tx, installation: &Installation, installed: &Installed) -> Result<()> {
+pub(super) async fn set_state(
+    tx: &Tx,
+    installation: &Installation,
+    installed: &Installed,
+) -> Result<()> {
     for (key, value) in &installed.state {
         installations::set_state(tx, installation.id, key, Some(value)).await?;
     }
@@ -458,7 +509,7 @@ async fn set_state(tx: &Tx, installation: &Installation, installed: &Installed) 
 }
 
 /// Saves a changed installation, with its event.
-async fn touch(tx: &Tx, installation: &mut Installation) -> Result<()> {
+pub(super) async fn touch(tx: &Tx, installation: &mut Installation) -> Result<()> {
     installation.update_time = tx.now;
     installation.etag = etag();
     installations::update(tx, installation).await?;
@@ -466,7 +517,7 @@ async fn touch(tx: &Tx, installation: &mut Installation) -> Result<()> {
     Ok(())
 }
 
-fn changed(installation: &Installation, change: Change) -> NewEvent {
+pub(super) fn changed(installation: &Installation, change: Change) -> NewEvent {
     NewEvent {
         community_id: installation.community_id.clone(),
         payload: Payload::Installation(Box::new(installation.clone()), change),

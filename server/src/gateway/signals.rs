@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Gateway, advance::advance, after::Done, votes};
+use super::{Gateway, advance::advance, after::Done, sizes, votes};
 use crate::{
     error::{Error, Result},
     model::{
@@ -13,13 +13,11 @@ use crate::{
     },
     plugins::kit::{Happened, Signal},
     store::{
-        Rows, Tx, deliveries, identities, installations,
+        Rows, Tx, credentials, deliveries, identities, installations,
         processes::{self, Clock},
     },
 };
 
-/// Larger data of an event is left out.
-const MAX_DATA: usize = 256 << 10;
 /// The most signals that follow from others in one step: a fold may ask for more.
 const MAX_SIGNALS: usize = 1000;
 
@@ -111,10 +109,8 @@ async fn record(
     happened: Happened,
 ) -> Result<()> {
     let plugin = &gateway.plugin(&installation.plugin)?.descriptor.name;
-    let large = serde_json::to_vec(&happened.data)
-        .map_err(Error::internal)?
-        .len()
-        > MAX_DATA;
+    let (size, depth) = (gateway.settings.max_event_size, gateway.settings.json.depth);
+    let fits = sizes::fits(&happened.data, &happened.user_id, size, depth);
     let initiator = match happened.user_id.is_empty() {
         true => None,
         false => Some(initiator(tx, installation, happened.user_id).await?),
@@ -125,14 +121,14 @@ async fn record(
             event_type: format!("{plugin}.{}", happened.event_type),
             installation_id: installation.id,
             initiator,
-            data: if large {
-                Default::default()
-            } else {
+            data: if fits {
                 happened.data
+            } else {
+                Default::default()
             },
             occur_time: happened.occur_time,
             by_gateway: happened.by_gateway,
-            data_omitted: large,
+            data_omitted: !fits,
         }),
     });
     Ok(())
@@ -225,6 +221,7 @@ async fn link(tx: &Tx, installation: &Installation, mut account: Account) -> Res
 }
 
 async fn revoke(tx: &Tx, installation: &Installation, why: String) -> Result<()> {
+    credentials::delete(tx, installation.id).await?;
     let mut current = installations::find(tx, installation.id).await?;
     current.problem = Some((why, tx.now));
     current.update_time = tx.now;

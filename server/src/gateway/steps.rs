@@ -2,11 +2,11 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::Gateway;
+use super::{Gateway, credentials, mask};
 use crate::{
     error::{Error, Result, Trouble},
     model::Installation,
-    plugins::kit::{Call, Http, Place, Plugin, Step},
+    plugins::kit::{Call, Caller, Http, Installed, Place, Plugin, Step},
     store::installations,
 };
 
@@ -18,7 +18,7 @@ impl Gateway {
         Ok(Call {
             config: installation.whole_config(),
             operator: self.settings.of_plugin(name),
-            http: self.http.for_step(),
+            http: self.http.for_step(caller(installation)),
             place: Place {
                 installation_id: installation.id,
                 community_id: installation.community_id.clone(),
@@ -26,6 +26,24 @@ impl Gateway {
                 webhook_url: self.webhook_url(installation),
             },
             state: Arc::new(state),
+            credentials: self.held(plugin, installation.id),
+        })
+    }
+
+    /// Asks the platform to agree to a configuration, which names no address that must
+    /// not be asked.
+    pub(super) async fn agree(&self, installation: &Installation) -> Result<Installed> {
+        let http = self.http.for_step(caller(installation));
+        http.check(&installation.whole_config()).await?;
+        let plugin = self.plugin(&installation.plugin)?;
+        self.step(installation, &plugin.setup, ()).await
+    }
+
+    /// The way out for a plugin, before there is an installation.
+    pub(super) fn way_out(&self, plugin: &Plugin) -> Http {
+        self.http.for_step(Caller {
+            plugin: plugin.descriptor.name.clone(),
+            installation_id: None,
         })
     }
 
@@ -54,10 +72,23 @@ impl Gateway {
             Ok(call) => call,
             Err(error) => return (Err(error), false),
         };
-        let http = call.http.clone();
+        self.run_step(installation, call, step, input).await
+    }
+
+    /// Runs a step of an installation with what it is given.
+    pub(super) async fn run_step<I, O: Send + 'static>(
+        &self,
+        installation: &Installation,
+        mut call: Call,
+        step: &Step<I, O>,
+        input: I,
+    ) -> (Result<O>, bool) {
+        let (http, told) = (call.http.clone(), credentials::told(&mut call));
         let done = within(self.settings.step_timeout, &http, step(call, input)).await;
-        let done =
-            done.map_err(|error| self.masked(installation, error.of_plugin(&installation.plugin)));
+        let done = done.map_err(|error| {
+            let error = self.masked(installation, error.of_plugin(&installation.plugin));
+            mask::without(error, told.tokens())
+        });
         (done, http.wrote())
     }
 
@@ -92,6 +123,14 @@ impl Gateway {
         self.step(installation, step, input)
             .await
             .map_err(only_read)
+    }
+}
+
+/// On whose behalf requests for an installation are made.
+pub(super) fn caller(installation: &Installation) -> Caller {
+    Caller {
+        plugin: installation.plugin.clone(),
+        installation_id: Some(installation.id),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Gateway, advance::advance, after::Done};
+use super::{Gateway, advance::advance, after::Done, steps::caller};
 use crate::{
     error::{Error, Result, Thing},
     model::{Ballot, Installation, Process, ProcessId, ProcessState},
@@ -67,13 +67,17 @@ pub(super) async fn cast(
     match (ballots.apply)((input, process.private.clone(), cast))? {
         Applied::Counted { state, reply, call } => {
             processes::put_ballot(tx, process.id, &ballot).await?;
-            done.after.calls.extend(call);
+            done.after
+                .calls
+                .extend(call.map(|call| (caller(installation), call)));
             done.after.shows.push(process.id);
             done.reply = Some(reply);
             advance(gateway, tx, process, Progress::Open(state)).await?;
         }
         Applied::Refused { error, reply, call } => {
-            done.after.calls.extend(call);
+            done.after
+                .calls
+                .extend(call.map(|call| (caller(installation), call)));
             done.reply = Some(reply);
             done.refused = Some(error);
         }

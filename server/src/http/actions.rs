@@ -11,7 +11,7 @@ use super::{Place, Public, status::Failure};
 use crate::{
     error::{Error, Thing},
     gateway::Performing,
-    model::{CommunityId, Object},
+    model::{CommunityId, JsonLimits, Object},
 };
 
 const COMMUNITY: &str = "x-metagov-community";
@@ -40,14 +40,7 @@ pub(super) async fn perform(
     let body = public.body(&headers, body).await?;
     let asked = match body.is_empty() {
         true => Asked::default(),
-        false => asked(&body).map_err(|e| {
-            let why = format!(
-                "must be {{\"parameters\": {{…}}}}; line {} column {} is not",
-                e.line(),
-                e.column()
-            );
-            Error::invalid("body", why)
-        })?,
+        false => asked(&public.gateway.json_limits(), &body)?,
     };
     let performing = Performing {
         key: None,
@@ -60,9 +53,10 @@ pub(super) async fn perform(
 }
 
 /// An object first of all: a list could be read as the fields of [`Asked`] too.
-fn asked(body: &[u8]) -> serde_json::Result<Asked> {
-    let _: Object = serde_json::from_slice(body)?;
-    serde_json::from_slice(body)
+fn asked(limits: &JsonLimits, body: &[u8]) -> Result<Asked, Error> {
+    let fields = limits.object("body", body)?;
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|_| Error::invalid("body", "must be {\"parameters\": {…}}, and nothing more"))
 }
 
 fn community(headers: &HeaderMap) -> Result<CommunityId, Error> {

@@ -78,6 +78,7 @@ async fn hook(
         headers: headers.collect(),
         query: query.unwrap_or_default(),
         body,
+        ..Hook::default()
     })
 }
 

@@ -1,12 +1,13 @@
 //! The public HTTP edge: what platforms and people reach from outside.
 //!
-//! Hooks of platforms and actions that anyone may perform, on a listener of its own: no
-//! route of the API is here. Bodies are bounded; errors have one shape (`status.rs`).
+//! Hooks of platforms, people whom platforms send back, and actions that anyone may
+//! perform, on a listener of its own: no route of the API is here. Bodies are bounded; errors have one shape (`status.rs`).
 //! Speaks HTTP, decides nothing. Read `hooks.rs`.
 
 mod actions;
 mod hooks;
 mod limits;
+mod oauth;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +18,7 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::{HeaderMap, header, request::Parts},
     middleware,
-    routing::post,
+    routing::{get, post},
 };
 use serde::de::DeserializeOwned;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -61,6 +62,7 @@ pub fn routes(gateway: Arc<Gateway>, settings: &Settings) -> Router {
             post(hooks::of_installation),
         )
         .route("/api/action/{action}", post(actions::perform))
+        .route("/auth/{plugin}/callback", get(oauth::callback))
         .fallback(async || Failure::NoRoute)
         .method_not_allowed_fallback(async || Failure::NoMethod)
         .layer(CatchPanicLayer::custom(|_| {

@@ -22,7 +22,7 @@ pub(super) enum Failure {
     Error(Error),
     /// No such address.
     NoRoute,
-    /// The address takes POST only.
+    /// The address does not take this method.
     NoMethod,
     /// The body has more bytes than this.
     TooLarge(usize),
@@ -58,7 +58,7 @@ pub(super) fn answer(failure: Failure) -> Response<Body> {
             (StatusCode::NOT_FOUND, "NOT_FOUND", what)
         }
         Failure::NoMethod => {
-            let what = "this address takes POST only".to_owned();
+            let what = "this address does not take this method".to_owned();
             (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", what)
         }
         Failure::TooLarge(limit) => {
@@ -119,6 +119,7 @@ fn retry_after(failure: &Failure) -> Option<HeaderValue> {
         Failure::Error(Error::RateLimited(wait)) => wait.as_secs().max(1),
         Failure::Error(Error::Platform { trouble, .. }) => match trouble {
             Trouble::RateLimited(wait) => wait.map_or(1, |wait| wait.as_secs().max(1)),
+            Trouble::Busy(wait) => wait.as_secs().max(1),
             Trouble::Unavailable(_) => 1,
             Trouble::Unauthorized(_) | Trouble::Rejected { .. } => return None,
         },
@@ -180,7 +181,9 @@ fn absent(thing: &Thing) -> &'static str {
 fn platform(trouble: &Trouble) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match trouble {
-        Trouble::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_PLATFORM_UNAVAILABLE"),
+        Trouble::Unavailable(_) | Trouble::Busy(_) => {
+            (S::SERVICE_UNAVAILABLE, "ERROR_REASON_PLATFORM_UNAVAILABLE")
+        }
         Trouble::RateLimited(_) => (S::TOO_MANY_REQUESTS, "ERROR_REASON_PLATFORM_RATE_LIMITED"),
         Trouble::Unauthorized(_) => (S::BAD_REQUEST, "ERROR_REASON_PLATFORM_UNAUTHORIZED"),
         Trouble::Rejected { .. } => (S::BAD_REQUEST, "ERROR_REASON_PLATFORM_REJECTED"),

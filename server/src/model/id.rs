@@ -22,8 +22,9 @@ macro_rules! uuid_id {
             /// Reads the canonical form; `None` if the text is no UUID in it.
             pub fn parse(text: &str) -> Option<Self> {
                 let id = Uuid::try_parse(text).ok()?;
-                // Only the hyphenated form: one id has one spelling.
-                (text.len() == 36).then_some(Self(id))
+                // Only hyphenated and in lower case: one id has one spelling.
+                let mut written = Uuid::encode_buffer();
+                (*id.hyphenated().encode_lower(&mut written) == *text).then_some(Self(id))
             }
         }
 
@@ -153,6 +154,9 @@ mod tests {
         assert_eq!(ProcessId::parse(&id.to_string()), Some(id));
         assert_eq!(ProcessId::parse(&id.0.simple().to_string()), None);
         assert_eq!(ProcessId::parse(&format!("{{{id}}}")), None);
+        let upper = "01900000-0000-7000-8000-0000000000AB";
+        assert_eq!(ProcessId::parse(upper), None);
+        assert!(ProcessId::parse(&upper.to_lowercase()).is_some());
         assert_eq!(ProcessId::parse(""), None);
     }
 }

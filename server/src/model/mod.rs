@@ -6,6 +6,7 @@
 //! counts microseconds. What must never leave the gateway is marked `serde(skip)`
 //! or wrapped in [`Secrets`].
 
+mod authorization;
 mod ballot;
 mod bearer;
 mod community;
@@ -14,11 +15,13 @@ mod event;
 mod id;
 mod identity;
 mod installation;
+mod json;
 mod plugin;
 mod process;
 mod time;
 mod token;
 
+pub use authorization::{Authorization, Credentials, Purpose};
 pub use ballot::Ballot;
 pub use bearer::Bearer;
 pub use community::Community;
@@ -30,6 +33,7 @@ pub use id::{
 };
 pub use identity::{Account, Identity, LinkMethod, LinkQuality};
 pub use installation::{Installation, Secrets};
+pub use json::JsonLimits;
 pub use plugin::{
     ActionDescriptor, AuthKind, CloseTimeSupport, EventDescriptor, PluginDescriptor,
     ProcessDescriptor,

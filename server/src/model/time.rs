@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::{SignedDuration, civil::DateTime};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds since 1970-01-01T00:00:00Z, without leap seconds.
@@ -37,11 +38,30 @@ impl Time {
 
     /// RFC 3339 in UTC, such as `2026-11-21T12:00:00.5Z`.
     pub fn rfc3339(self) -> String {
-        jiff::Timestamp::from_microsecond(self.0)
-            .map_or_else(|_| self.0.to_string(), |moment| moment.to_string())
+        // Not jiff's Timestamp: that ends a day before the year 9999 does.
+        let since = SignedDuration::from_micros(self.0);
+        let moment = DateTime::constant(1970, 1, 1, 0, 0, 0, 0).checked_add(since);
+        moment.map_or_else(|_| self.0.to_string(), |moment| format!("{moment}Z"))
     }
 }
 
 fn micros(while_: Duration) -> i64 {
     i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_rfc_3339_to_the_end_of_the_year_9999() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59.999999Z"),
+            (1_795_262_400_500_000, "2026-11-21T12:00:00.5Z"),
+            (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(Time(micros).rfc3339(), text);
+        }
+    }
 }

@@ -110,6 +110,11 @@ impl Caller {
         }
     }
 
+    /// Whether nobody may do more.
+    pub fn is_admin_everywhere(&self) -> bool {
+        self.role() == Some(Role::Admin) && self.scope() == Scope::Everywhere
+    }
+
     /// Where they may do it.
     pub fn scope(&self) -> Scope {
         match self {

@@ -25,7 +25,7 @@ impl ActionService for Api {
                 &request.installation_id,
                 InstallationId::parse,
             )?,
-            parameters: input::object("parameters", request.parameters)?,
+            parameters: self.object("parameters", request.parameters)?,
         };
         let result = self.gateway.perform_action(performing).await?;
         let result = Some(json::value_from_json(result));

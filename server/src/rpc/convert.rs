@@ -11,7 +11,7 @@ use crate::{
         Account, ActionDescriptor, AuthKind, Change, CloseTimeSupport, Community, Delivery,
         DeliveryState, Event, EventDescriptor, EventKind, FailReason, Identity, Initiator,
         Installation, LinkMethod, LinkQuality, Payload, PlatformEvent, PluginDescriptor, Process,
-        ProcessDescriptor, ProcessState, Tally, Time,
+        ProcessDescriptor, ProcessState, Purpose, Tally, Time,
     },
 };
 
@@ -296,6 +296,17 @@ pub(super) fn link_quality(field: &str, number: i32) -> Result<LinkQuality> {
         Ok(v1::LinkQuality::Weak) => Ok(LinkQuality::Weak),
         Ok(v1::LinkQuality::Strong) => Ok(LinkQuality::Strong),
         Err(_) => Err(Error::invalid(field, "names no link quality")),
+    }
+}
+
+/// What an authorization is for, as callers say it.
+pub(super) fn purpose(field: &str, number: i32) -> Result<Purpose> {
+    match v1::AuthorizePurpose::try_from(number) {
+        Ok(v1::AuthorizePurpose::Unspecified | v1::AuthorizePurpose::Install) => {
+            Ok(Purpose::Install)
+        }
+        Ok(v1::AuthorizePurpose::Login) => Ok(Purpose::Login),
+        Err(_) => Err(Error::invalid(field, "names no purpose")),
     }
 }
 

@@ -230,6 +230,8 @@ mod tests {
     fn checked(method: &Method, more: &[(&'static str, &str)]) -> Result<(), Refusal> {
         let settings = Settings {
             max_request_size: 1 << 20,
+            max_response_size: 4 << 20,
+            open_reflection: true,
             cors_origins: vec![HeaderValue::from_static(OURS)],
             hosts: Hosts::Loopback,
         };

@@ -90,7 +90,7 @@ impl IdentityService for Api {
         } = request;
         let id = identity_id("identity_id", &id)?;
         let linked = linked.ok_or_else(|| Error::invalid("account", "is missing"))?;
-        let identity = self.gateway.link_account(id, account(linked)?).await?;
+        let identity = self.gateway.link_account(id, self.account(linked)?).await?;
         let identity = Some(identity.into());
         Ok(Response::new(LinkAccountResponse { identity }))
     }
@@ -115,15 +115,21 @@ fn identity_id(field: &str, text: &str) -> Result<IdentityId> {
     input::id(field, text, IdentityId::parse)
 }
 
-fn account(account: AccountMessage) -> Result<Account> {
-    Ok(Account {
-        provider: input::text("account.provider", account.provider, MAX_NAME)?,
-        platform_id: input::optional_text("account.platform_id", account.platform_id, MAX_NAME)?,
-        user_id: input::text("account.user_id", account.user_id, MAX_NAME)?,
-        link_method: convert::link_method("account.link_method", account.link_method)?,
-        link_quality: convert::link_quality("account.link_quality", account.link_quality)?,
-        custom_data: input::object("account.custom_data", account.custom_data)?,
-    })
+impl Api {
+    fn account(&self, account: AccountMessage) -> Result<Account> {
+        Ok(Account {
+            provider: input::text("account.provider", account.provider, MAX_NAME)?,
+            platform_id: input::optional_text(
+                "account.platform_id",
+                account.platform_id,
+                MAX_NAME,
+            )?,
+            user_id: input::text("account.user_id", account.user_id, MAX_NAME)?,
+            link_method: convert::link_method("account.link_method", account.link_method)?,
+            link_quality: convert::link_quality("account.link_quality", account.link_quality)?,
+            custom_data: self.object("account.custom_data", account.custom_data)?,
+        })
+    }
 }
 
 fn filter(request: ListIdentitiesRequest) -> Result<IdentityFilter> {

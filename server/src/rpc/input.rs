@@ -9,12 +9,9 @@ use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::{
     error::{Error, Result},
-    model::{Caller, CommunityId, Object, RequestId, RequestKey, Time},
+    model::{Caller, CommunityId, JsonLimits, Object, RequestId, RequestKey, Time},
 };
 
-const MAX_DEPTH: usize = 24;
-const MAX_NODES: usize = 10_000;
-const MAX_STRING: usize = 64 << 10;
 const MAX_PAGE: i32 = 1000;
 const DEFAULT_PAGE: u64 = 50;
 const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -134,8 +131,8 @@ pub(super) fn after_page<T>(
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let text = String::from_utf8(bytes).ok()?;
-        let (said, last) = text.split_once(' ')?;
-        if said == kind { parse(last) } else { None }
+        let last = text.strip_prefix(kind)?.strip_prefix(' ')?;
+        parse(last)
     };
     let why = "is not a next_page_token of this list; leave it empty to begin anew";
     read()
@@ -190,8 +187,8 @@ pub(super) fn time(field: &str, time: Timestamp) -> Result<Time> {
     ))
 }
 
-/// A JSON object within the limits: 24 levels, 10,000 values, strings of 64 KiB.
-pub(super) fn object(field: &str, fields: Option<Struct>) -> Result<Object> {
+/// A JSON object within the limits.
+pub(super) fn object(limits: &JsonLimits, field: &str, fields: Option<Struct>) -> Result<Object> {
     let Some(fields) = fields else {
         return Ok(Object::new());
     };
@@ -199,64 +196,44 @@ pub(super) fn object(field: &str, fields: Option<Struct>) -> Result<Object> {
         let why = "is no number that JSON can say";
         return Err(Error::invalid(format!("{field}{place}"), why));
     }
-    let mut limits = Limits {
-        field,
-        left: MAX_NODES,
+    let mut counting = Counting {
+        limits,
+        left: limits.values,
     };
-    limits.check_struct(&fields, 1)?;
+    counting
+        .check_struct(&fields, 1)
+        .map_err(|why| Error::invalid(field, why))?;
     Ok(json::to_json(fields))
 }
 
-struct Limits<'a> {
-    field: &'a str,
+struct Counting<'a> {
+    limits: &'a JsonLimits,
     left: usize,
 }
 
-impl Limits<'_> {
-    fn check_struct(&mut self, fields: &Struct, depth: usize) -> Result<()> {
-        self.check_depth(depth)?;
+impl Counting<'_> {
+    fn check_struct(&mut self, fields: &Struct, depth: usize) -> Result<(), String> {
+        self.limits.check_depth(depth)?;
         for (key, value) in &fields.fields {
-            self.check_string(key)?;
+            self.limits.check_string(key)?;
             self.check_value(value, depth)?;
         }
         Ok(())
     }
 
-    fn check_value(&mut self, value: &Value, depth: usize) -> Result<()> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| {
-            Error::invalid(self.field, format!("has more than {MAX_NODES} values"))
-        })?;
+    fn check_value(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        self.left = self.limits.count(self.left)?;
         match &value.kind {
-            Some(Kind::StringValue(text)) => self.check_string(text),
+            Some(Kind::StringValue(text)) => self.limits.check_string(text),
             Some(Kind::StructValue(fields)) => self.check_struct(fields, depth + 1),
             Some(Kind::ListValue(list)) => {
-                self.check_depth(depth + 1)?;
+                self.limits.check_depth(depth + 1)?;
                 list.values
                     .iter()
                     .try_for_each(|item| self.check_value(item, depth + 1))
             }
             _ => Ok(()),
         }
-    }
-
-    fn check_depth(&self, depth: usize) -> Result<()> {
-        if depth <= MAX_DEPTH {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            self.field,
-            format!("is nested more than {MAX_DEPTH} levels deep"),
-        ))
-    }
-
-    fn check_string(&self, text: &str) -> Result<()> {
-        if text.len() <= MAX_STRING {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            self.field,
-            format!("has a string of more than {MAX_STRING} bytes"),
-        ))
     }
 }
 
@@ -269,7 +246,8 @@ mod tests {
         let serde_json::Value::Object(fields) = value else {
             panic!("an object")
         };
-        object("parameters", Some(json::from_json(fields)))
+        let limits = JsonLimits::default();
+        object(&limits, "parameters", Some(json::from_json(fields)))
     }
 
     fn nested(depth: usize) -> serde_json::Value {
@@ -281,8 +259,8 @@ mod tests {
         assert!(check(nested(24)).is_ok() && check(nested(25)).is_err());
         assert!(check(json!({ "a": vec![1; 9_999] })).is_ok());
         assert!(check(json!({ "a": vec![1; 10_000] })).is_err());
-        assert!(check(json!({ "a": "x".repeat(MAX_STRING) })).is_ok());
-        assert!(check(json!({ "a": "x".repeat(MAX_STRING + 1) })).is_err());
+        assert!(check(json!({ "a": "x".repeat(65_536) })).is_ok());
+        assert!(check(json!({ "a": "x".repeat(65_537) })).is_err());
     }
 
     #[test]
@@ -314,5 +292,9 @@ mod tests {
         assert!(after_page("identities", &token, parse).is_err());
         assert!(after_page("processes", "nonsense!", parse).is_err());
         assert_eq!(after_page("processes", "", parse), Ok(None));
+        // A kind of two words.
+        let token = page_token("audit entries", "7");
+        let last = after_page("audit entries", &token, parse);
+        assert_eq!(last, Ok(Some("7".to_owned())));
     }
 }

@@ -13,6 +13,8 @@ mod communities;
 mod convert;
 mod deadline;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod hosts;
 mod identities;
@@ -81,6 +83,17 @@ pub const SERVICES: [&str; 7] = [
 #[derive(Clone)]
 struct Api {
     gateway: Arc<Gateway>,
+}
+
+impl Api {
+    /// A JSON object that a caller sent, within the operator's limits.
+    fn object(
+        &self,
+        field: &str,
+        fields: Option<prost_types::Struct>,
+    ) -> crate::error::Result<crate::model::Object> {
+        input::object(&self.gateway.json_limits(), field, fields)
+    }
 }
 
 /// Every service: the whole API.

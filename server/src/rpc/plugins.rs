@@ -14,13 +14,15 @@ use tonic::{Request, Response, Status};
 use super::{Api, convert, input, v1::plugin_service_server::PluginService};
 use crate::{
     error::Result,
-    gateway::{DeliveryFilter, Enabling},
-    model::{DeliveryId, Installation, InstallationId},
+    gateway::{Authorizing, DeliveryFilter, Enabling},
+    model::{DeliveryId, IdentityId, Installation, InstallationId},
 };
 
 const INSTALLATIONS: &str = "installations";
 const DELIVERIES: &str = "deliveries";
 const MAX_NAME: usize = 100;
+const MAX_URL: usize = 2048;
+const MAX_STATE: usize = 1024;
 
 #[tonic::async_trait]
 impl PluginService for Api {
@@ -57,7 +59,8 @@ impl PluginService for Api {
             key: input::request_key(&entry.caller, &request.request_id)?,
             community_id: input::community_id("community_id", &request.community_id)?,
             plugin: input::text("plugin", request.plugin, MAX_NAME)?,
-            config: input::object("config", request.config)?,
+            config: self.object("config", request.config)?,
+            by_admin: entry.caller.is_admin_everywhere(),
         };
         let installation = self.shown(self.gateway.enable_plugin(enabling).await?);
         Ok(Response::new(EnablePluginResponse { installation }))
@@ -68,13 +71,23 @@ impl PluginService for Api {
         request: Request<AuthorizePluginRequest>,
     ) -> Result<Response<AuthorizePluginResponse>, Status> {
         let (_, request) = self.enter(request).await?;
-        let community_id = input::community_id("community_id", &request.community_id)?;
-        let name = input::text("plugin", request.plugin, MAX_NAME)?;
-        Err(self
-            .gateway
-            .authorize_plugin(&community_id, &name)
-            .await
-            .into())
+        let wanted = Authorizing {
+            community_id: input::community_id("community_id", &request.community_id)?,
+            plugin: input::text("plugin", request.plugin, MAX_NAME)?,
+            purpose: convert::purpose("purpose", request.purpose)?,
+            identity_id: input::optional_id(
+                "identity_id",
+                &request.identity_id,
+                IdentityId::parse,
+            )?,
+            redirect_uri: input::text("redirect_uri", request.redirect_uri, MAX_URL)?,
+            state: input::optional_text("state", request.state, MAX_STATE)?,
+        };
+        let (url, expire_time) = self.gateway.authorize_plugin(wanted).await?;
+        Ok(Response::new(AuthorizePluginResponse {
+            authorize_url: url.into(),
+            expire_time: Some(convert::timestamp(expire_time)),
+        }))
     }
 
     async fn get_installation(
@@ -116,7 +129,7 @@ impl PluginService for Api {
     ) -> Result<Response<UpdateInstallationResponse>, Status> {
         let (_, request) = self.enter(request).await?;
         let id = installation_id(&request.installation_id)?;
-        let patch = input::object("config_patch", request.config_patch)?;
+        let patch = self.object("config_patch", request.config_patch)?;
         let updated = self
             .gateway
             .update_installation(id, patch, request.etag)

@@ -41,7 +41,7 @@ impl ProcessService for Api {
                 &request.installation_id,
                 InstallationId::parse,
             )?,
-            parameters: input::object("parameters", request.parameters)?,
+            parameters: self.object("parameters", request.parameters)?,
             close_time: close_time.transpose()?,
         };
         let process = Some(self.gateway.start_process(starting).await?.into());

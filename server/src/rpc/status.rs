@@ -200,6 +200,10 @@ fn platform(plugin: String, trouble: Trouble) -> Said {
             said(Unavailable, Reason::PlatformUnavailable, [plugin]),
             RETRY,
         ),
+        Trouble::Busy(wait) => again(
+            said(Unavailable, Reason::PlatformUnavailable, [plugin]),
+            wait,
+        ),
         Trouble::RateLimited(wait) => {
             let limited = said(ResourceExhausted, Reason::PlatformRateLimited, [plugin]);
             again(limited, wait.unwrap_or(RETRY))

@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Keys, Rows, Tx,
+    Keys, Rows, Tx, credentials,
     entity::{installation, installation_state as state},
     failed, from_text, to_text,
 };
@@ -120,9 +120,10 @@ pub async fn clear_state(tx: &Tx, id: InstallationId) -> Result<()> {
     Ok(())
 }
 
-/// Removes an installation with its state.
+/// Removes an installation with its state and credentials.
 pub async fn delete(tx: &Tx, id: InstallationId) -> Result<()> {
     clear_state(tx, id).await?;
+    credentials::delete(tx, id).await?;
     installation::Entity::delete_by_id(id.0)
         .exec(tx.rows())
         .await

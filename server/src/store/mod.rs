@@ -10,8 +10,10 @@
 //! `writer.rs` first, then `events.rs`.
 
 pub mod audit;
+pub mod authorizations;
 mod cache;
 pub mod communities;
+pub mod credentials;
 pub mod deliveries;
 mod entity;
 pub mod events;

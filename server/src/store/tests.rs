@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::model::{Change, Community, CommunityId, NewEvent, Payload, Time};
+use crate::model::{Change, Community, CommunityId, NewEvent, Payload, Scope, Time};
 
 async fn open() -> (Store, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +139,9 @@ async fn a_failed_change_leaves_the_others() {
         }
     }
     kept.sort();
-    let found = communities::list(&store, None, 100).await.unwrap();
+    let found = communities::list(&store, &Scope::Everywhere, None, 100)
+        .await
+        .unwrap();
     let found: Vec<_> = found.into_iter().map(|community| community.id).collect();
     assert_eq!(found, kept);
     let log = events::after(&store, 0, 100).await.unwrap();

@@ -23,7 +23,7 @@ mod votes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::kit::{CloseTimeSupport, Context, Plugin, Secret};
+use super::kit::{CloseTimeSupport, Context, Plugin, Secret, SigningSecret};
 
 const SETUP_HELP: &str = "\
 1. In Discourse open *Admin → Advanced → API keys* and add a key with global scope for an \
@@ -83,8 +83,9 @@ struct Config {
     /// The forum's address, such as `https://forum.example.org`.
     #[schemars(regex(pattern = r"^https?://[^?#@]+$"))]
     server_url: String,
-    /// The secret that the webhook in Discourse has too.
-    webhook_secret: Secret,
+    /// The secret that the webhook in Discourse has too. While it is exchanged, a list of
+    /// the new one and the old one.
+    webhook_secret: SigningSecret,
 }
 
 /// The operator's settings.

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use url::Url;
 
-use super::{Error, Result};
+use super::{Error, Object, Result};
+use crate::error::Fault;
+
+/// Why an address with a user name or a password is refused.
+pub(super) const NO_PASSWORD: &str = "must not hold a user name or a password";
 
 /// The address of a server, in one spelling: http or https, a host, perhaps a path,
 /// without a slash at the end. Nothing secret is in it, so it may be shown, and may be
@@ -22,7 +27,7 @@ impl Address {
             return Err(bad("must begin with https:// or http://"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("must not hold a user name or a password"));
+            return Err(bad(NO_PASSWORD));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(bad("must end before the ? or the #"));
@@ -39,6 +44,41 @@ impl Address {
             path.pop_if_empty().extend(segments);
         }
         url
+    }
+}
+
+/// Every text in a configuration that is an address of the web, with its place, whatever
+/// the property is called: a plugin's author cannot forget one.
+pub(super) fn found_in(config: &Object) -> Vec<(String, Url)> {
+    let mut found = Vec::new();
+    for (name, value) in config {
+        find(
+            Fault::of_property("config", name, "").field,
+            value,
+            &mut found,
+        );
+    }
+    found
+}
+
+fn find(place: String, value: &Value, found: &mut Vec<(String, Url)>) {
+    match value {
+        Value::String(text) => {
+            let url = Url::parse(text).ok();
+            let of_web = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+            found.extend(of_web.map(|url| (place, url)));
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find(format!("{place}/{index}"), item, found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                find(Fault::of_property(&place, name, "").field, value, found);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -86,6 +126,29 @@ mod tests {
             assert_eq!(faults[0].field, "config/server_url");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn every_address_of_a_configuration_is_found() {
+        let config = serde_json::json!({
+            "server_url": "https://a.example/path?key=1",
+            "a/b": {"deep": [7, {"~": " HTTP:\\\\127.1 "}]},
+            "text": "see https://b.example",
+            "mail": "mailto:ada@c.example",
+            "host": "127.0.0.1",
+            "flag": true,
+        });
+        let mut found = found_in(config.as_object().unwrap());
+        found.sort();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(at, url)| (&at[..], url.as_str()))
+            .collect();
+        let expected = [
+            ("config/a~1b/deep/1/~0", "http://127.0.0.1/"),
+            ("config/server_url", "https://a.example/path?key=1"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Action, Ballots, Cancel, Close, Context, Folded, Hook, Installed, Object, Plugin, Process,
-    ProcessSteps, Received, Result, Routed, Schema, Signal,
+    Action, Ballots, Cancel, Close, Context, Folded, Hook, Installed, OAuth, Object, Plugin,
+    Process, ProcessSteps, Received, Result, Routed, Schema, Signal,
     erased::{Call, Step, act, ballot_steps, parse, process_steps, run, to_json},
 };
 use crate::model::{
@@ -82,7 +82,7 @@ impl<T: Serialize + JsonSchema + Send> Reply for With<T> {
 
 /// Builds a plugin. `At` is what was added last.
 pub struct Builder<C, O, At = ()> {
-    plugin: Plugin,
+    pub(super) plugin: Plugin,
     types: PhantomData<fn() -> (C, O)>,
     at: At,
 }
@@ -122,6 +122,8 @@ impl Plugin {
             operator: Schema::of::<O>(),
             actions: BTreeMap::new(),
             processes: BTreeMap::new(),
+            operator_credentials: false,
+            oauth: None,
             setup: Arc::new(|_, ()| Box::pin(async { Ok(Installed::default()) })),
             teardown: None,
             verifies: false,
@@ -142,6 +144,16 @@ where
     C: DeserializeOwned + Send + Sync + 'static,
     O: DeserializeOwned + Send + Sync + 'static,
 {
+    /// The credentials are the operator's: one bot or application for all communities.
+    /// It could read every community's server, so which one is whose must be proved: the
+    /// plugin is enabled by an authorization at the platform, or by an admin; what `setup`
+    /// returns as platform_id is needed, is unique in the whole gateway, and stays. Never
+    /// copy it from the configuration without having asked the platform.
+    pub fn operator_credentials(mut self) -> Self {
+        self.plugin.operator_credentials = true;
+        self
+    }
+
     /// How to set up the platform's side, in Markdown.
     pub fn setup_help(mut self, text: &str) -> Self {
         text.clone_into(&mut self.plugin.descriptor.setup_help);
@@ -328,6 +340,11 @@ where
                 && descriptor.processes.len() == self.plugin.processes.len(),
             "{name} has two actions or two processes of one name"
         );
+        let authorizes = |oauth: &OAuth| oauth.install.is_some() || oauth.login.is_some();
+        assert!(
+            self.plugin.oauth.as_ref().is_none_or(authorizes),
+            "{name} has an oauth for nothing: say install or login"
+        );
         for process in descriptor.processes.iter().filter(|p| p.is_vote) {
             for needed in ["title", "details", "options"] {
                 assert!(
@@ -346,7 +363,7 @@ where
         format!("{}.{name}", self.plugin.descriptor.name)
     }
 
-    fn now_at<Next>(self, at: Next) -> Builder<C, O, Next> {
+    pub(super) fn now_at<Next>(self, at: Next) -> Builder<C, O, Next> {
         let (plugin, types) = (self.plugin, PhantomData);
         Builder { plugin, types, at }
     }

@@ -6,8 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Error, Http, Result, Time};
-use crate::model::{CommunityId, InstallationId};
+use super::{Error, Held, Http, Result, Time};
+use crate::{
+    error::Trouble,
+    model::{CommunityId, InstallationId},
+};
 
 /// What every step of a plugin is given: the installation's typed configuration, the
 /// operator's settings for the plugin, and the way to the platform.
@@ -22,6 +25,7 @@ pub struct Context<C, O = Nothing> {
     /// For whom the step runs.
     pub place: Place,
     pub(super) state: Arc<BTreeMap<String, Value>>,
+    pub(super) credentials: Held,
 }
 
 impl<C, O> Context<C, O> {
@@ -35,6 +39,19 @@ impl<C, O> Context<C, O> {
         parsed
             .map(Some)
             .map_err(|e| Error::internal(format!("state {key}: {e}")))
+    }
+
+    /// The access token that the platform granted to the installation, renewed if it is
+    /// about to expire. Take it before a request that writes.
+    pub async fn credentials(&self) -> Result<Secret> {
+        match (self.credentials)().await {
+            Ok(held) => Ok(Secret(held.access_token)),
+            Err(Error::Platform {
+                plugin,
+                trouble: Trouble::Unavailable(why),
+            }) if self.http.wrote() => Err(Error::OutcomeUnknown { plugin, why }),
+            Err(error) => Err(error),
+        }
     }
 
     /// What time it is.

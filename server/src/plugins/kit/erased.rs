@@ -6,10 +6,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Act, Applied, Ballot, Ballots, Cast, Context, Error, Folded, Hook, Http, Installed, Object,
-    Place, Process, Progress, Received, Result, Routed, Run, Schema, Signal, Start, Started, View,
+    Act, Applied, Ballot, Ballots, Cast, Context, Error, Folded, Hook, Http, Installed, OAuth,
+    Object, Place, Process, Progress, Received, Result, Routed, Run, Schema, Signal, Start,
+    Started, View,
 };
-use crate::model::PluginDescriptor;
+use crate::model::{Credentials, PluginDescriptor};
 
 /// A future that may be sent to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -19,6 +20,9 @@ pub type Step<I, O> = Arc<dyn Fn(Call, I) -> BoxFuture<Result<O>> + Send + Sync>
 
 /// A step that only computes.
 pub type Pure<I, O> = Arc<dyn Fn(I) -> Result<O> + Send + Sync>;
+
+/// The way to what a platform granted to the installation. The gateway gives it.
+pub type Held = Arc<dyn Fn() -> BoxFuture<Result<Credentials>> + Send + Sync>;
 
 /// A plugin: a plain struct of descriptors, schemas and functions. Made by
 /// [`super::Builder`].
@@ -34,6 +38,11 @@ pub struct Plugin {
     pub actions: BTreeMap<String, Action>,
     /// What it can run, by full name.
     pub processes: BTreeMap<String, ProcessSteps>,
+    /// Whether it comes to its platform as the operator's application, for all
+    /// communities: then a platform_id is of one community only, which has proved that.
+    pub operator_credentials: bool,
+    /// How it is authorized, if it is.
+    pub oauth: Option<OAuth>,
     /// Checks credentials, learns platform_id and first state.
     pub setup: Step<(), Installed>,
     /// Undoes what `setup` registered at the platform.
@@ -117,6 +126,8 @@ pub struct Call {
     pub place: Place,
     /// The rows of the installation's state whose key has no `/`.
     pub state: Arc<BTreeMap<String, Value>>,
+    /// What the platform granted.
+    pub credentials: Held,
 }
 
 impl Call {
@@ -127,6 +138,7 @@ impl Call {
             http: self.http,
             place: self.place,
             state: self.state,
+            credentials: self.credentials,
         })
     }
 }

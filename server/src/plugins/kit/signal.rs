@@ -142,7 +142,8 @@ pub enum Routed {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Installed {
     /// What the platform proved that the community is called there; empty if that
-    /// has no meaning. Unique within (community, plugin).
+    /// has no meaning. Unique within (community, plugin), and within the plugin where the
+    /// credentials are the operator's.
     pub platform_id: String,
     /// The installation's first state, by row.
     pub state: Vec<(String, Value)>,

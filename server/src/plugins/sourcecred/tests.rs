@@ -1,12 +1,12 @@
 //! What is made of an instance's file, and what is said if there is none.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
 
 use super::{
-    super::kit::{Call, Http, Object, Place},
+    super::kit::{Call, Http, HttpSettings, Object, Place},
     *,
 };
 use crate::model::{CommunityId, InstallationId};
@@ -159,7 +159,7 @@ fn call(server_url: &str, operator: Value) -> Call {
     Call {
         config: Object::from_iter([("server_url".to_owned(), json!(server_url))]),
         operator: operator.as_object().cloned().unwrap_or_default(),
-        http: Http::new(Duration::from_secs(5)).unwrap(),
+        http: Http::new(HttpSettings::local()).unwrap(),
         place: Place {
             installation_id: InstallationId::new(),
             community_id: CommunityId::trusted("commons"),
@@ -167,6 +167,7 @@ fn call(server_url: &str, operator: Value) -> Call {
             webhook_url: String::new(),
         },
         state: Arc::new(BTreeMap::new()),
+        credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
     }
 }
 

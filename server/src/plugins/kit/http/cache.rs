@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Error, Result};
+use super::super::{Error, Result};
 
 /// The most answers that are kept.
 const MAX_PLACES: usize = 128;
@@ -33,7 +33,8 @@ pub(super) struct Cache {
     shelf: Mutex<Shelf>,
 }
 
-/// What an answer depends on: the address, the headers, and the type it is read as.
+/// What an answer depends on: the address, the headers, and the type it is read as. And
+/// the plugin: what one may ask, another perhaps may not.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     read_as: TypeId,
@@ -42,14 +43,15 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of<T: 'static>(url: &Url, headers: &HeaderMap) -> Self {
+    pub(super) fn of<T: 'static>(plugin: &str, url: &Url, headers: &HeaderMap) -> Self {
         let mut lines: Vec<_> = headers
             .iter()
             .map(|(name, value)| [name.as_str().as_bytes(), b":", value.as_bytes()].concat())
             .collect();
         lines.sort_unstable();
-        // Neither an address nor a header can hold the line break between them.
-        let text = [url.as_str().as_bytes().to_vec(), lines.join(&b'\n')].join(&b'\n');
+        // None of them can hold the line break between them.
+        let (plugin, url) = (plugin.as_bytes().to_vec(), url.as_str().as_bytes().to_vec());
+        let text = [plugin, url, lines.join(&b'\n')].join(&b'\n');
         Self {
             read_as: TypeId::of::<T>(),
             request: Sha256::digest(text).into(),
@@ -241,7 +243,7 @@ mod tests {
 
     fn key(n: usize) -> Key {
         let url = format!("https://platform.example/{n}").parse().unwrap();
-        Key::of::<String>(&url, &HeaderMap::new())
+        Key::of::<String>("cred", &url, &HeaderMap::new())
     }
 
     fn validators(etag: &'static str) -> Option<Validators> {
@@ -374,15 +376,16 @@ mod tests {
     }
 
     #[test]
-    fn address_headers_and_type_tell_answers_apart() {
+    fn plugin_address_headers_and_type_tell_answers_apart() {
         let url: Url = "https://platform.example/".parse().unwrap();
         let with = |token: &'static str| {
             HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(token))])
         };
-        let key = Key::of::<String>(&url, &with("a"));
-        assert!(key == Key::of::<String>(&url, &with("a")));
-        assert!(key != Key::of::<String>(&url, &with("b")));
-        assert!(key != Key::of::<String>(&url.join("x").unwrap(), &with("a")));
-        assert!(key != Key::of::<u8>(&url, &with("a")));
+        let key = Key::of::<String>("cred", &url, &with("a"));
+        assert!(key == Key::of::<String>("cred", &url, &with("a")));
+        assert!(key != Key::of::<String>("cred", &url, &with("b")));
+        assert!(key != Key::of::<String>("cred", &url.join("x").unwrap(), &with("a")));
+        assert!(key != Key::of::<String>("forum", &url, &with("a")));
+        assert!(key != Key::of::<u8>("cred", &url, &with("a")));
     }
 }
