@@ -247,6 +247,10 @@ async fn whatever_a_platform_answers_the_person_comes_back() {
         ("temporarily_unavailable", new(500)),
         (
             "temporarily_unavailable",
+            new(503).insert_header("retry-after", "60"),
+        ),
+        (
+            "temporarily_unavailable",
             new(429).insert_header("retry-after", "60"),
         ),
         (
