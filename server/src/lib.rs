@@ -123,8 +123,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
-        // A page is an answer too, and one event must always fit.
-        max_event_size: (config.limits.max_event_size).min(config.limits.max_response_size / 2),
+        max_event_size: config.limits.max_event_size,
         json: json_limits(&config.limits),
         redirect_uris: config.access.redirect_uris.clone(),
         insecure_no_auth: config.access.insecure_no_auth,
