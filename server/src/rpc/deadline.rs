@@ -1,5 +1,5 @@
-//! The deadline that a caller sets (`grpc-timeout`). tonic keeps it as well, but a moment
-//! later, as CANCELLED and without a reason; and it overlooks one that it cannot read.
+//! The deadline that a caller sets (`grpc-timeout`), of which tonic's services know
+//! nothing. One that cannot be read is refused: whoever sent it counts on it.
 
 use std::time::Duration;
 
