@@ -120,19 +120,19 @@ fn comes_back(object: &Object) {
 /// Few bytes become large and deep objects: each step makes a value, or puts the last
 /// one into something larger.
 fn grown(steps: &[u8]) -> Struct {
-    let mut made = Made::of(Kind::NullValue(0), 1);
+    let mut made = Made::of(Kind::NullValue(0), Made::LEAST);
     let mut fields = Struct::default();
     for step in steps.chunks(2).take(256) {
         let ([step, count], _) = take::<2>(step);
         let number = usize::from(count);
         made = match step % 8 {
-            0 => Made::of(Kind::BoolValue(number > 7), 1),
+            0 => Made::of(Kind::BoolValue(number > 7), Made::LEAST),
             1 => Made::of(
                 Kind::StringValue("ä".repeat(number << 8)),
-                1 + (number << 9),
+                Made::LEAST + (number << 9),
             ),
-            2 => Made::of(Kind::NumberValue(f64::from_bits(u64::from(count) << 55)), 1),
-            3 => Made::of(Kind::NumberValue(f64::from(count) / 4.0), 1),
+            2 => Made::of(Kind::NumberValue(f64::from_bits(u64::from(count) << 55)), Made::LEAST),
+            3 => Made::of(Kind::NumberValue(f64::from(count) / 4.0), Made::LEAST),
             4 => made.times(1),
             5 => made.times(1 + number),
             6 => made.named(format!("~/{count}")),
@@ -155,6 +155,7 @@ struct Made {
 }
 
 impl Made {
+    const LEAST: usize = 8;
     const MOST: usize = 1 << 18;
 
     fn of(kind: Kind, weight: usize) -> Self {
@@ -171,12 +172,12 @@ impl Made {
         let values = vec![self.value; times];
         Self::of(
             Kind::ListValue(ListValue { values }),
-            1 + self.weight * times,
+            Self::LEAST + self.weight * times,
         )
     }
 
     fn named(self, key: String) -> Self {
         let fields = [(key, self.value)].into();
-        Self::of(Kind::StructValue(Struct { fields }), 1 + self.weight)
+        Self::of(Kind::StructValue(Struct { fields }), Self::LEAST + self.weight)
     }
 }

@@ -22,7 +22,7 @@ mod body;
 mod cache;
 mod exchange;
 #[doc(hidden)]
-pub mod fuzz;
+pub(super) mod fuzz;
 mod guard;
 mod redirect;
 mod request;
