@@ -21,7 +21,6 @@ const ROOMS: &str = "
     folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     config  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     cli     | config                           | reqwest sea_orm metagov_migrations axum
-    folder  |                                  | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
     listen  | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum
     log     | config                           | reqwest sea_orm metagov_migrations tonic prost metagov_proto axum tokio
 ";

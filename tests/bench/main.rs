@@ -1,4 +1,5 @@
-//! `make bench`: what the gateway costs, beside a service that does nothing.
+//! `make bench`: what the gateway costs, beside a service that does nothing; and what its
+//! tokens cost, beside a gateway that wants none.
 //!
 //! Servers run in processes of their own, the load comes from this one over loopback.
 //! Rates are medians of rounds in which the contestants take turns, so that a machine
@@ -15,8 +16,8 @@ use metagov_proto::v1::{
     WatchEventsRequest, community_service_client::CommunityServiceClient,
     event_service_client::EventServiceClient, identity_service_client::IdentityServiceClient,
 };
-use servers::{Server, noop};
-use tonic::transport::Channel;
+use servers::{Server, Way, noop};
+use tonic::Status;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 const ROUNDS: usize = 5;
@@ -44,6 +45,12 @@ async fn run() {
     let channels = gateway.channels(CONNECTIONS).await;
     prepare(channels[0].clone()).await;
     reads(&channels, &noop.channels(CONNECTIONS).await).await;
+    drop(noop);
+    let open = Server::open_gateway().await;
+    let without = open.channels(CONNECTIONS).await;
+    prepare(without[0].clone()).await;
+    tokens(&channels, &without).await;
+    drop(open);
     appends(&channels).await;
     subscribers(&gateway).await;
 }
@@ -57,7 +64,7 @@ async fn start_up() {
     println!("ready from an empty folder: {:.0} ms", median(&mut times));
 }
 
-async fn prepare(channel: Channel) {
+async fn prepare(channel: Way) {
     let community = Community {
         community_id: "bench".into(),
         ..Default::default()
@@ -73,21 +80,12 @@ async fn prepare(channel: Channel) {
 }
 
 /// GetCommunity beside a health check of bare tonic, which does nothing.
-async fn reads(gateway: &[Channel], noop: &[Channel]) {
+async fn reads(gateway: &[Way], noop: &[Way]) {
     for callers in [1, 16, 64] {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let read = async |channel: Channel| {
-                let request = GetCommunityRequest {
-                    community_id: "bench".into(),
-                };
-                CommunityServiceClient::new(channel)
-                    .get_community(request)
-                    .await
-                    .map(drop)
-            };
             ours.push(rate(gateway, callers, ROUND, read).await);
-            let nothing = async |channel: Channel| {
+            let nothing = async |channel: Way| {
                 HealthClient::new(channel)
                     .check(HealthCheckRequest::default())
                     .await
@@ -101,10 +99,39 @@ async fn reads(gateway: &[Channel], noop: &[Channel]) {
     }
 }
 
+async fn read(channel: Way) -> Result<(), Status> {
+    let request = GetCommunityRequest {
+        community_id: "bench".into(),
+    };
+    CommunityServiceClient::new(channel)
+        .get_community(request)
+        .await
+        .map(drop)
+}
+
+/// GetCommunity with a token, beside a gateway that wants none.
+async fn tokens(with: &[Way], without: &[Way]) {
+    for callers in [1, 16, 64] {
+        let (mut checked, mut free) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            checked.push(rate(with, callers, ROUND, read).await);
+            free.push(rate(without, callers, ROUND, read).await);
+        }
+        let (checked, free) = (median(&mut checked), median(&mut free));
+        let share = 100.0 * checked / free;
+        // Of all callers together: what one call takes longer.
+        let cost = 1e6 / checked - 1e6 / free;
+        println!(
+            "{callers} callers: {checked:.0} reads/s with a token, {free:.0} without: \
+             {share:.1} %, {cost:.1} µs a call"
+        );
+    }
+}
+
 /// CreateIdentity: a row and an event in a durable commit.
-async fn appends(channels: &[Channel]) {
+async fn appends(channels: &[Way]) {
     let (mut one, mut many) = (Vec::new(), Vec::new());
-    let append = async |channel: Channel| {
+    let append = async |channel: Way| {
         let request = CreateIdentityRequest {
             community_id: "bench".into(),
             ..Default::default()

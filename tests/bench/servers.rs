@@ -9,8 +9,30 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// A connection that sends the token, if there is one, with every call.
+pub(crate) type Way = InterceptedService<Channel, Bearer>;
+
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// A server in a process of its own.
 pub(crate) struct Server {
@@ -18,12 +40,21 @@ pub(crate) struct Server {
     endpoint: Endpoint,
     /// From the start of the process to its first answer.
     pub(crate) ready: Duration,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
     /// The release build of the gateway, on an empty folder.
     pub(crate) async fn gateway() -> Self {
+        Self::gateway_with(&[]).await
+    }
+
+    /// The same, but everybody may call.
+    pub(crate) async fn open_gateway() -> Self {
+        Self::gateway_with(&["--insecure-no-auth"]).await
+    }
+
+    async fn gateway_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (api, public) = (free_port(), free_port());
         let mut command = Command::new(program());
@@ -37,8 +68,9 @@ impl Server {
                 "--log",
                 "warn",
             ])
+            .args(flags)
             .arg("--data-dir")
-            .arg(folder.path());
+            .arg(folder.path().join("data"));
         Self::start(command, &api, folder).await
     }
 
@@ -76,16 +108,26 @@ impl Server {
             child,
             endpoint,
             ready,
-            _folder: folder,
+            folder,
         }
     }
 
-    pub(crate) async fn channels(&self, count: usize) -> Vec<Channel> {
+    pub(crate) async fn channels(&self, count: usize) -> Vec<Way> {
+        let bearer = Bearer(self.token());
         let mut channels = Vec::new();
         for _ in 0..count {
-            channels.push(self.endpoint.connect().await.expect("a connection"));
+            let channel = self.endpoint.connect().await.expect("a connection");
+            channels.push(InterceptedService::new(channel, bearer.clone()));
         }
         channels
+    }
+
+    /// What a gateway that wants tokens leaves in its data folder.
+    fn token(&self) -> Option<MetadataValue<Ascii>> {
+        let file = self.folder.path().join("data/admin.token");
+        let token = std::fs::read_to_string(file).ok()?;
+        let value = format!("Bearer {}", token.trim_end());
+        Some(value.parse().expect("a token is visible ASCII"))
     }
 
     /// Resident memory, in KiB.

@@ -46,6 +46,11 @@ impl Binary {
 
     /// Serves on ports that the system chooses; returns once it does.
     pub(crate) fn serve(data: &Path, args: &[&str]) -> Self {
+        Self::serve_in(data, args, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn serve_in(data: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let data = data.to_str().unwrap();
         let own = [
             "serve",
@@ -62,6 +67,7 @@ impl Binary {
         ];
         let mut command = Self::command(&[&own, args].concat());
         command
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -89,6 +95,15 @@ impl Binary {
 
     pub(crate) async fn api(&self) -> Api {
         Api::connect(&self.endpoint, &self.token).await
+    }
+
+    /// The most memory that it has held, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.unwrap().parse().unwrap()
     }
 
     /// How much memory it holds, in bytes.

@@ -103,7 +103,10 @@ async fn an_event_that_is_too_large_is_kept_without_its_data() {
 
 #[tokio::test]
 async fn an_event_is_never_larger_than_an_answer_may_be() {
-    let set = |config: &mut metagov::config::Config| config.limits.max_response_size = 128 << 10;
+    let set = |config: &mut metagov::config::Config| {
+        config.limits.max_response_size = 128 << 10;
+        config.limits.max_event_size = 64 << 10;
+    };
     let mut hall = Hall::open_with(set).await;
     for (length, omitted) in [(60 << 10, false), (65 << 10, true)] {
         hall.hears(spoke(&"x".repeat(length))).await;

@@ -107,7 +107,8 @@ async fn a_voter_is_answered_only_after_the_vote_is_kept() {
 
 #[tokio::test]
 async fn many_ballots_are_few_redraws_and_the_last_shows_the_newest() {
-    let hall = Hall::open().await;
+    let set = |config: &mut metagov::config::Config| config.limits.hook_rate = 10_000;
+    let hall = Hall::open_with(set).await;
     let process = hall.motion().await;
     // The first redraw fails; it is tried again.
     let place = ("PUT", "/motions/m1");

@@ -15,7 +15,7 @@ pub struct Access {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     pub insecure_no_auth: bool,
 
-    /// The names that `--listen` is called by, comma separated. Default: see below.
+    /// The names that `--listen` is called by, comma separated. Default: the local names on loopback, else all.
     ///
     /// A call whose Host is another is refused, or a web page could reach a local gateway
     /// under a name of its own (DNS rebinding). Unset, a loopback address is called

@@ -37,7 +37,8 @@ impl Gateway {
             plugin: Some(plugin.to_owned()),
             ..installations::Wanted::of(community_id)
         };
-        let mut found = installations::list(&self.store, &wanted, ALL).await?;
+        let found = installations::list(&self.store, &wanted, ALL).await;
+        let mut found = found.map_err(unavailable)?;
         if let Some(slug) = slug {
             found.retain(|installation| knows_slug(installation, slug));
         }
@@ -74,7 +75,8 @@ impl Gateway {
             ..installations::Wanted::default()
         };
         let mut reply = HookReply::ok();
-        for installation in installations::list(&self.store, &wanted, ALL).await? {
+        let found = installations::list(&self.store, &wanted, ALL).await;
+        for installation in found.map_err(unavailable)? {
             let received = self.read_hook(&installation, hook.clone()).await?;
             let said = self.take(&installation, &hook, received).await?;
             if !said.body.is_empty() {
@@ -157,7 +159,8 @@ impl Gateway {
             Err(error) => {
                 let id = installation.id;
                 tracing::error!(installation_id = %id, %error, "a delivery could not be processed; it is tried again");
-                self.keep_for_later(work, &error).await
+                let kept = self.keep_for_later(work, &error).await;
+                kept.map_err(unavailable)
             }
         }
     }
@@ -326,6 +329,17 @@ fn repeat_key(repeat: &Repeat, hook: &Hook) -> Option<String> {
         Repeat::Body => Some(format!("body:{}", hex::encode(Sha256::digest(&hook.body)))),
         Repeat::Id(id) => Some(format!("id:{id}")),
         Repeat::Never => None,
+    }
+}
+
+/// What cannot be kept is for the platform to send again: it is told when.
+fn unavailable(error: Error) -> Error {
+    match error {
+        Error::Internal(what) => {
+            tracing::error!(what, "a hook cannot be kept");
+            Error::StoreUnavailable
+        }
+        other => other,
     }
 }
 

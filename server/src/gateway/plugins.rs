@@ -185,7 +185,9 @@ impl Gateway {
         let mut new = old.clone();
         (new.config, new.secrets) = plugin.split(config);
         new.secret_names = new.secrets.0.keys().cloned().collect();
-        let installed = self.agree(&new).await?;
+        // The platform may still speak of the secrets of before.
+        let installed = self.agree(&new).await;
+        let installed = installed.map_err(|error| self.masked(&old, error))?;
         if plugin.operator_credentials {
             check_unmoved(&old, &installed)?;
         } else {

@@ -34,7 +34,7 @@ use tower::Service;
 use crate::config::Limits;
 use opening::Opening;
 use places::{Place, Places};
-pub use tls::{Broken, Keys};
+pub use tls::{Broken, Certificate};
 
 /// How long accepting pauses after a fault that is not of one connection, such as too
 /// many open files.
@@ -60,9 +60,13 @@ struct Manner {
 
 impl Listener {
     /// For gRPC and grpc-web: HTTP/2 and HTTP/1.1.
-    pub fn api(socket: TcpListener, keys: Option<Arc<Keys>>, limits: &Limits) -> Self {
+    pub fn api(
+        socket: TcpListener,
+        certificate: Option<Arc<Certificate>>,
+        limits: &Limits,
+    ) -> Self {
         let manner = Manner {
-            tls: keys.map(|keys| tls::acceptor(keys, &["h2", "http/1.1"])),
+            tls: certificate.map(|pair| tls::acceptor(pair, &["h2", "http/1.1"])),
             http: http::both(limits),
             patience: limits.head_timeout,
         };
@@ -76,9 +80,13 @@ impl Listener {
 
     /// For platforms and people: HTTP/1.1 only. All of them speak it, and what HTTP/2
     /// would save here is not worth what it lets a stranger do to a server.
-    pub fn public(socket: TcpListener, keys: Option<Arc<Keys>>, limits: &Limits) -> Self {
+    pub fn public(
+        socket: TcpListener,
+        certificate: Option<Arc<Certificate>>,
+        limits: &Limits,
+    ) -> Self {
         let manner = Manner {
-            tls: keys.map(|keys| tls::acceptor(keys, &["http/1.1"])),
+            tls: certificate.map(|pair| tls::acceptor(pair, &["http/1.1"])),
             http: http::first(limits),
             patience: limits.hook_head_timeout,
         };

@@ -1,6 +1,6 @@
 //! How many connections are open at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -27,10 +27,14 @@ impl Places {
     pub(super) fn new(wanted: u32) -> Self {
         let places = allowed(wanted.into(), open_files());
         if places < wanted.into() {
-            tracing::warn!(
-                places,
-                "--max-connections ({wanted}) needs more open files than this process may have; raise `ulimit -n`"
-            );
+            // Once, not for each listener.
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                tracing::info!(
+                    places,
+                    "--max-connections ({wanted}) needs more open files than `ulimit -n` allows"
+                );
+            });
         }
         let places = usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS);
         Self {

@@ -48,9 +48,9 @@ impl fmt::Display for Broken {
     }
 }
 
-/// The pair that new connections get.
+/// The certificate of a listener and its key, as new connections get them.
 #[derive(Debug)]
-pub struct Keys {
+pub struct Certificate {
     cert: PathBuf,
     key: PathBuf,
     current: RwLock<Arc<CertifiedKey>>,
@@ -59,7 +59,7 @@ pub struct Keys {
 /// What the two files hold.
 type Contents = (Vec<u8>, Vec<u8>);
 
-impl Keys {
+impl Certificate {
     /// Reads a pair.
     pub fn load(cert: &Path, key: &Path) -> Result<Arc<Self>, Broken> {
         let current = pair(&read(cert, key)?)?;
@@ -118,18 +118,18 @@ impl Keys {
     }
 }
 
-impl ResolvesServerCert for Keys {
+impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         Some(current.clone())
     }
 }
 
-/// What does TLS with the keys, and offers these protocols.
-pub(super) fn acceptor(keys: Arc<Keys>, protocols: &[&str]) -> TlsAcceptor {
+/// What does TLS with the certificate, and offers these protocols.
+pub(super) fn acceptor(certificate: Arc<Certificate>, protocols: &[&str]) -> TlsAcceptor {
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_cert_resolver(keys);
+        .with_cert_resolver(certificate);
     config.alpn_protocols = protocols
         .iter()
         .map(|name| name.as_bytes().into())
@@ -154,7 +154,7 @@ fn file(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn pair((cert, key): &Contents) -> Result<CertifiedKey, Broken> {
-    let chain = certificates(cert)?;
+    let chain = chain(cert)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
         let why = match error {
             pem::Error::NoItemsFound => "there is no private key in the file".to_owned(),
@@ -175,7 +175,7 @@ fn pair((cert, key): &Contents) -> Result<CertifiedKey, Broken> {
 }
 
 /// All of the file, the server's own first; there is at least one.
-fn certificates(cert: &[u8]) -> Result<Vec<CertificateDer<'static>>, Broken> {
+fn chain(cert: &[u8]) -> Result<Vec<CertificateDer<'static>>, Broken> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
     let chain = chain.map_err(|error| Broken::Cert(format!("the file is no PEM: {error}")))?;
     let Some(own) = chain.first() else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use prost_types::{Struct, Timestamp};
 
-use super::input;
+use super::{hosts::Hosts, input};
 use crate::{
     error::Result,
     model::{JsonLimits, Object, Time},
@@ -43,4 +43,11 @@ pub fn time(encoded: &[u8]) -> Option<Result<Time>> {
 pub fn heartbeat(encoded: &[u8]) -> Option<Result<Duration>> {
     let wanted = prost_types::Duration::decode(encoded).ok()?;
     Some(input::heartbeat(Some(wanted)))
+}
+
+/// Whether an API that listens on loopback takes a call for this host.
+pub fn is_for_loopback(host: &[u8]) -> bool {
+    let hosts = Hosts::of(&[], std::net::Ipv4Addr::LOCALHOST.into());
+    let request = http::Request::post("/").header(http::header::HOST, host);
+    request.body(()).is_ok_and(|request| hosts.allow(&request))
 }

@@ -139,7 +139,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// What every call goes through, the outermost last.
+/// What every call goes through: the gate first.
 pub type Layers = Stack<
     SizeLayer,
     Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Stack<GateLayer, Identity>>>>,
@@ -157,7 +157,6 @@ pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> ServiceBuilder<Laye
             max_request_size: settings.max_request_size,
         })
         .layer(SizeLayer {
-            max_request_size: settings.max_request_size,
             max_response_size: settings.max_response_size,
         })
 }

@@ -1,5 +1,5 @@
-//! A message that is too large, where tonic finds out only while it answers: its own
-//! status there, in the trailers, is the one of an expired cursor.
+//! An answer that is too large. tonic finds out only while it sends: its own status
+//! there, in the trailers, is the one of an expired cursor.
 
 use std::{
     future::Future,
@@ -19,8 +19,6 @@ use super::status;
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct SizeLayer {
-    /// The most bytes of a request.
-    pub max_request_size: usize,
     /// The most bytes of an answer.
     pub max_response_size: usize,
 }
@@ -31,7 +29,7 @@ impl<S> Layer<S> for SizeLayer {
     fn layer(&self, inner: S) -> Size<S> {
         Size {
             inner,
-            limits: *self,
+            layer: *self,
         }
     }
 }
@@ -40,7 +38,7 @@ impl<S> Layer<S> for SizeLayer {
 #[derive(Clone, Debug)]
 pub struct Size<S> {
     inner: S,
-    limits: SizeLayer,
+    layer: SizeLayer,
 }
 
 impl<S> Service<Request<Body>> for Size<S>
@@ -57,10 +55,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let limits = self.limits;
+        let layer = self.layer;
         let watched = move |body: Body| {
             Body::new(body.map_frame(move |frame| match frame.into_trailers() {
-                Ok(trailers) => Frame::trailers(limits.corrected(trailers)),
+                Ok(trailers) => Frame::trailers(layer.corrected(trailers)),
                 Err(frame) => frame,
             }))
         };
@@ -78,11 +76,7 @@ impl SizeLayer {
         if said.code() != Code::OutOfRange || !said.details().is_empty() {
             return trailers;
         }
-        // It has no other mark of whose message it was.
-        let status = match said.message().contains("decoded") {
-            true => status::too_large(self.max_request_size),
-            false => status::answer_too_large(self.max_response_size),
-        };
+        let status = status::answer_too_large(self.max_response_size);
         let mut headers = HeaderMap::new();
         match status.add_header(&mut headers) {
             Ok(()) => headers,

@@ -113,6 +113,13 @@ impl Rows for Store {
     }
 }
 
+/// How a database says that it cannot work now, and perhaps can later.
+const AWAY: [&str; 3] = [
+    "database is locked",
+    "disk I/O error",
+    "unable to open database",
+];
+
 /// What the database's errors mean.
 fn failed(error: DbErr) -> Error {
     if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
@@ -124,7 +131,12 @@ fn failed(error: DbErr) -> Error {
         tracing::error!(%error, "the disk is full");
         return Error::StorageFull;
     }
+    let is_away = |sign: &&str| text.contains(*sign);
     match error {
+        _ if AWAY.iter().any(is_away) => {
+            tracing::error!(%error, "the database does not answer");
+            Error::StoreUnavailable
+        }
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => {
             tracing::error!(%error, "the database does not answer");
             Error::StoreUnavailable

@@ -7,20 +7,34 @@
 //! A new target is a function here, a row of [`TARGETS`], a bin in `fuzz_targets/` and a
 //! folder of the corpus; a test fails if one of them is missing.
 
+mod answer;
 mod bearer;
 mod cursor;
+mod hook_bodies;
+mod host;
 mod ids;
 mod object;
+mod outgoing;
 mod page_token;
+mod route;
 mod sealed;
+mod signatures;
+mod strict_json;
 mod times;
 
+pub use answer::answer;
 pub use bearer::bearer;
 pub use cursor::cursor;
+pub use hook_bodies::hook_bodies;
+pub use host::host;
 pub use ids::ids;
 pub use object::object;
+pub use outgoing::outgoing;
 pub use page_token::page_token;
+pub use route::route;
 pub use sealed::sealed;
+pub use signatures::{discord, discourse, github, slack, standard_webhooks};
+pub use strict_json::strict_json;
 pub use times::times;
 
 /// Panics if something does not hold of these bytes.
@@ -28,12 +42,23 @@ pub type Target = fn(&[u8]);
 
 /// Every target, by its name.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("answer", answer),
     ("bearer", bearer),
     ("cursor", cursor),
+    ("discord", discord),
+    ("discourse", discourse),
+    ("github", github),
+    ("hook_bodies", hook_bodies),
+    ("host", host),
     ("ids", ids),
     ("object", object),
+    ("outgoing", outgoing),
     ("page_token", page_token),
+    ("route", route),
     ("sealed", sealed),
+    ("slack", slack),
+    ("standard_webhooks", standard_webhooks),
+    ("strict_json", strict_json),
     ("times", times),
 ];
 

@@ -81,8 +81,13 @@ pub(super) fn topic_url(server: &str, slug: &str, id: i64) -> String {
     format!("{server}/t/{}/{id}", slug_or_dash(slug))
 }
 
+/// A dash where there is no slug, or one that Discourse would not make and that leads
+/// elsewhere: the topic is found by its number.
 fn slug_or_dash(slug: &str) -> &str {
-    if slug.is_empty() { "-" } else { slug }
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '%');
+    // %2e is a dot, and %2f a slash.
+    let good = !slug.is_empty() && slug.chars().all(plain) && !slug.contains("%2");
+    if good { slug } else { "-" }
 }
 
 /// A post, as replies and webhooks name it.
@@ -151,6 +156,19 @@ pub(super) async fn create(cx: &Cx, posting: &NewPosting) -> Result<Posted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slug_leads_nowhere_else() {
+        let path = |slug| topic_url("https://forum.example.org", slug, 9);
+        for good in ["a-new_rule", "тема", "%D1%82", "-"] {
+            assert_eq!(path(good), format!("https://forum.example.org/t/{good}/9"));
+        }
+        for bad in [
+            "", ".", "../..", "a/b", "?x", "#x", "%2e%2E", "a%2fb", "a\\b", "a b",
+        ] {
+            assert_eq!(path(bad), "https://forum.example.org/t/-/9", "{bad}");
+        }
+    }
 
     #[test]
     fn one_forum_has_one_spelling() {

@@ -32,6 +32,8 @@ mod address;
 mod builder;
 mod context;
 mod erased;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod oauth;
 mod process;

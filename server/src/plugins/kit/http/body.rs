@@ -80,6 +80,19 @@ pub(super) async fn read(
     body.end()
 }
 
+/// The same of pieces that are here already.
+pub(super) fn of_pieces<'a>(
+    headers: &HeaderMap,
+    limits: Limits,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<Bytes, Bad> {
+    let mut body = Body::of(headers, limits)?;
+    for piece in pieces {
+        body.put(piece)?;
+    }
+    body.end()
+}
+
 enum Body {
     Plain(Bounded),
     Gzip(Box<MultiGzDecoder<Bounded>>),

@@ -194,7 +194,7 @@ impl Drop for Line<'_> {
             %method,
             host = host(url),
             status = self.status,
-            millis = self.started.elapsed().as_millis(),
+            millis = self.started.elapsed().as_millis() as u64,
             bytes_out,
             bytes_in = self.bytes_in,
             reads,

@@ -133,7 +133,7 @@ impl Guard {
         }
     }
 
-    fn allows(&self, address: IpAddr) -> bool {
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
         let plain = address.to_canonical();
         let allowed = |range: &IpNet| range.contains(&address) || range.contains(&plain);
         is_public(address) || self.allow.iter().any(allowed)

@@ -21,6 +21,8 @@
 mod body;
 mod cache;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod redirect;
 mod request;

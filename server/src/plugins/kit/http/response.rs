@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{super::Result, trouble};
+use super::{super::Result, trouble, turns::whole_seconds};
 use crate::error::Trouble;
 
 /// The most bytes of a platform's refusal that are shown to people.
@@ -81,7 +81,8 @@ impl Response {
             true if !text.is_empty() => Duration::from_secs(text.parse().unwrap_or(u64::MAX)),
             _ => {
                 let until = httpdate::parse_http_date(text).ok()?;
-                until.duration_since(SystemTime::now()).unwrap_or_default()
+                let wait = until.duration_since(SystemTime::now());
+                whole_seconds(wait.unwrap_or_default())
             }
         };
         Some(wait.min(MAX_WAIT))

@@ -90,9 +90,7 @@ impl Turns {
     pub(super) fn rest(&self, who: &Who, now: Instant) -> Option<Trouble> {
         let rest = *lock(&self.rests).get(who)?;
         let left = rest.until.checked_duration_since(now)?;
-        // Upwards: what drivers are told is whole seconds, and never too few.
-        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        (seconds > 0).then(|| rest.why.trouble(Duration::from_secs(seconds)))
+        (!left.is_zero()).then(|| rest.why.trouble(whole_seconds(left)))
     }
 
     /// A server wants to be left alone by an installation.
@@ -107,6 +105,11 @@ impl Turns {
             rests.insert(who, Rest { until, why });
         }
     }
+}
+
+/// What drivers are told is whole seconds, and never too few.
+pub(super) fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
 fn lock<K: Eq + Hash, V>(map: &Mutex<HashMap<K, V>>) -> MutexGuard<'_, HashMap<K, V>> {
