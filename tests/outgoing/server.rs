@@ -239,8 +239,10 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
             continue;
         };
         let lines = head.lines().map(str::to_lowercase);
-        let length = lines.filter_map(|l| Some(l.strip_prefix("content-length: ")?.to_owned()));
-        let length = length.last().map_or(0, |length| length.parse().unwrap());
+        let mut length = lines.filter_map(|l| Some(l.strip_prefix("content-length: ")?.to_owned()));
+        let length = length
+            .next_back()
+            .map_or(0, |length| length.parse().unwrap());
         if body.len() >= length {
             return Some(head.to_owned());
         }

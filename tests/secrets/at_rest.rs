@@ -216,7 +216,7 @@ async fn no_secret_stands_in_the_data_folder() {
     assert!(!found.is_empty(), "what is no secret is found");
     let rotate = RotateWebhookRequest {
         installation_id: vault.id(),
-        old_expire_time: Some(std::time::SystemTime::now().into()).map(later),
+        old_expire_time: Some(later(std::time::SystemTime::now().into())),
     };
     let mut plugins = vault.gateway.api.plugins();
     let rotated = plugins.rotate_webhook(rotate).await.unwrap().into_inner();

@@ -249,7 +249,9 @@ async fn a_row_that_was_copied_over_another_is_not_used() {
             .await;
         stored.run(swap).await;
         let running = metagov::run(stored.config(), vec![super::vault::plugin()]).await;
-        let running = running.ok().expect("it starts: other communities go on");
+        let Ok(running) = running else {
+            panic!("it starts: other communities go on")
+        };
         let address = format!(
             "http://{}/api/hooks/a/vault/{}",
             running.public, stored.slug

@@ -75,12 +75,7 @@ fn means(plugin: &Plugin, signal: &Signal) {
                 declared.iter().any(|event| is(&event.event_type)),
                 "{happened:?}"
             );
-            assert!(
-                happened
-                    .data
-                    .get("url")
-                    .is_none_or(|url| is_below_the_forum(url))
-            );
+            assert!(happened.data.get("url").is_none_or(is_below_the_forum));
         }
         Signal::Fold { key, input } => folded(plugin, key, input),
         other => panic!("{other:?}"),
