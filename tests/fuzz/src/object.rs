@@ -131,7 +131,10 @@ fn grown(steps: &[u8]) -> Struct {
                 Kind::StringValue("ä".repeat(number << 8)),
                 Made::LEAST + (number << 9),
             ),
-            2 => Made::of(Kind::NumberValue(f64::from_bits(u64::from(count) << 55)), Made::LEAST),
+            2 => Made::of(
+                Kind::NumberValue(f64::from_bits(u64::from(count) << 55)),
+                Made::LEAST,
+            ),
             3 => Made::of(Kind::NumberValue(f64::from(count) / 4.0), Made::LEAST),
             4 => made.times(1),
             5 => made.times(1 + number),
@@ -178,6 +181,9 @@ impl Made {
 
     fn named(self, key: String) -> Self {
         let fields = [(key, self.value)].into();
-        Self::of(Kind::StructValue(Struct { fields }), Self::LEAST + self.weight)
+        Self::of(
+            Kind::StructValue(Struct { fields }),
+            Self::LEAST + self.weight,
+        )
     }
 }
