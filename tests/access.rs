@@ -5,9 +5,10 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 use metagov::config::Config;
 use metagov_proto::v1::{
     Community, CreateCommunityRequest, CreateIdentityRequest, CreateTokenRequest,
-    GetCommunityRequest, ListCommunitiesRequest, ListEventsRequest, ListProcessesRequest,
-    ListTokensRequest, PerformActionRequest, RevokeTokenRequest, Role, Token,
-    UpdateCommunityRequest, WatchEventsRequest, WatchProcessRequest,
+    GetCommunityRequest, GetInstallationRequest, ListCommunitiesRequest, ListEventsRequest,
+    ListInstallationsRequest, ListProcessesRequest, ListTokensRequest, PerformActionRequest,
+    RevokeTokenRequest, Role, Token, UpdateCommunityRequest, WatchEventsRequest,
+    WatchProcessRequest,
 };
 use serde_json::json;
 use tonic::{Code, Request, Status};
@@ -239,6 +240,33 @@ async fn a_filter_cannot_reach_beyond_a_token() {
     filter.community_ids = vec!["nowhere".into()];
     let page = caller.events().list_events(request(filter)).await.unwrap();
     assert_eq!(page.into_inner().events, []);
+}
+
+#[tokio::test]
+async fn a_reader_is_not_shown_where_hooks_are_taken() {
+    let theatre = stage::theatre().await;
+    let gateway = Gateway::start_with(|_| (), vec![stage::plugin()]).await;
+    gateway.api.community("a").await;
+    let config = json!({ "url": theatre.uri() });
+    let made = gateway.api.enable("a", "stage", config).await;
+    for (role, shown) in [
+        (Role::Reader, ""),
+        (Role::Driver, made.webhook_url.as_str()),
+    ] {
+        let secret = gateway.api.token(role, &["a"]).await;
+        let caller = gateway.connect_with(&secret).await;
+        let get = GetInstallationRequest {
+            installation_id: made.installation_id.clone(),
+        };
+        let got = caller.plugins().get_installation(get).await.unwrap();
+        assert_eq!(got.into_inner().installation.unwrap().webhook_url, shown);
+        let list = ListInstallationsRequest {
+            community_id: "a".into(),
+            ..Default::default()
+        };
+        let listed = caller.plugins().list_installations(list).await.unwrap();
+        assert_eq!(listed.into_inner().installations[0].webhook_url, shown);
+    }
 }
 
 #[tokio::test]

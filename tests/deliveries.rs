@@ -286,7 +286,7 @@ async fn a_delivery_that_fails_for_the_tenth_time_is_parked_and_waits_for_a_pers
     let gateway = gateway.restart(vec![stage::plugin()]).await;
     let api = &gateway.api;
     let still = list(api, all()).await.unwrap().deliveries;
-    assert_eq!(still, [parked.clone()]);
+    assert_eq!(still, std::slice::from_ref(&parked));
     let again = retry(api, &parked.delivery_id).await.unwrap();
     assert_eq!(
         (again.state(), again.attempt_count),

@@ -21,7 +21,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     fakes::http,
-    harness::{Gateway, PATIENCE, fault, raw},
+    harness::{Gateway, PATIENCE, fault},
     stage,
     web::Web,
 };
@@ -366,26 +366,6 @@ async fn max_response_size_bounds_an_answer() {
     for n in 0..30 {
         assert_eq!(watcher.next().await.community_id, format!("c{n}"));
     }
-}
-
-#[tokio::test]
-async fn max_response_size_says_so_of_a_cursor_neither() {
-    // The code that tonic has for it is kept for what it means here.
-    let gateway = Gateway::start().await;
-    let bad = raw::call(
-        &gateway.api.channel,
-        "/metagov.v1.EventService/ListEvents",
-        {
-            let after_cursor = metagov_proto::v1::ListEventsRequest {
-                start: Some(metagov_proto::v1::list_events_request::Start::AfterCursor(
-                    "x".into(),
-                )),
-                ..Default::default()
-            };
-            after_cursor.encode_to_vec()
-        },
-    );
-    assert!(fault(bad.await).is(Code::InvalidArgument, "CURSOR_INVALID"));
 }
 
 #[tokio::test]

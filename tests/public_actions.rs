@@ -147,11 +147,6 @@ async fn limits_of_a_platform_are_passed_on() {
     // What the platform says, what the caller hears, and when to come again.
     let table = [
         (
-            ResponseTemplate::new(429).insert_header("retry-after", "7"),
-            is(429, "PLATFORM_RATE_LIMITED", &[]),
-            Some("7"),
-        ),
-        (
             ResponseTemplate::new(500),
             is(503, "PLATFORM_UNAVAILABLE", &[]),
             Some("1"),
@@ -165,6 +160,12 @@ async fn limits_of_a_platform_are_passed_on() {
             ResponseTemplate::new(401),
             is(400, "PLATFORM_UNAUTHORIZED", &[]),
             None,
+        ),
+        // The last one: until then it is not asked again.
+        (
+            ResponseTemplate::new(429).insert_header("retry-after", "7"),
+            is(429, "PLATFORM_RATE_LIMITED", &[]),
+            Some("7"),
         ),
     ];
     for (said, expected, wait) in table {

@@ -60,6 +60,10 @@ impl Binary {
             "127.0.0.1:0",
             "--data-dir",
             data,
+            // Platforms are faked on this machine, over http.
+            "--allow-http",
+            "--allow-cidr",
+            "127.0.0.0/8",
         ];
         let mut command = Self::command(&[&own, args].concat());
         command

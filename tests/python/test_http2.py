@@ -177,16 +177,24 @@ def test_http2_streams_bounds_those_of_a_connection(gateway, with_setting):
 
 
 def test_ten_thousand_streams_of_many_connections_are_carried(gateway):
+    # All of it is free then; glibc keeps a part for the next crowd.
+    with outlived(gateway, slack=256 << 20):
+        crowd(gateway)
     with outlived(gateway):
-        lines = [Line(gateway) for _ in range(50)]
-        for line in lines:
-            for n in streams(200):
-                line.send(line.head(n, WATCH), DataFrame(n, EMPTY, flags=["END_STREAM"]))
-        for line in lines:
-            for _ in range(200):
-                assert line.next(HeadersFrame) is not None
-        for line in lines:
-            line.__exit__()
+        crowd(gateway)
+
+
+def crowd(gateway) -> None:
+    """Opens ten thousand streams, waits until all are served, and goes away."""
+    lines = [Line(gateway) for _ in range(50)]
+    for line in lines:
+        for n in streams(200):
+            line.send(line.head(n, WATCH), DataFrame(n, EMPTY, flags=["END_STREAM"]))
+    for line in lines:
+        for _ in range(200):
+            assert line.next(HeadersFrame) is not None
+    for line in lines:
+        line.__exit__()
 
 
 def test_a_client_without_a_window_is_no_burden(gateway):

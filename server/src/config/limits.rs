@@ -19,8 +19,7 @@ pub struct Limits {
 
     /// The largest event. Default 1MiB. 1KiB to 1GiB.
     ///
-    /// A larger one is kept without its data, as is one of more than half of
-    /// `--max-response-size`.
+    /// A larger one is kept without its data.
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
     pub max_event_size: usize,
 

@@ -52,10 +52,12 @@ pub struct Outgoing {
     pub resolver: Resolver,
 }
 
-/// What stands for the system's resolver, as `--resolve` of curl: the addresses of a
-/// name, or `None` for a name of which the system is asked.
+/// The addresses of a name, or `None` for a name of which the system is asked.
+type Lookup = Arc<dyn Fn(&str) -> Option<Vec<IpAddr>> + Send + Sync>;
+
+/// What stands for the system's resolver, as `--resolve` of curl.
 #[derive(Clone, Default)]
-pub struct Resolver(pub Option<Arc<dyn Fn(&str) -> Option<Vec<IpAddr>> + Send + Sync>>);
+pub struct Resolver(pub Option<Lookup>);
 
 impl PartialEq for Resolver {
     fn eq(&self, other: &Self) -> bool {

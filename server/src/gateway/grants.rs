@@ -175,6 +175,7 @@ impl Gateway {
         let mut call = self.call(plugin, &grant.installation).await?;
         call.credentials = credentials::given(grant.credentials.clone());
         let installation = &grant.installation;
+        call.http.check(&installation.whole_config()).await?;
         let (installed, _) = self.run_step(installation, call, &plugin.setup, ()).await;
         let installed = installed?;
         let proved = &installation.platform_id;

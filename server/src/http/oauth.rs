@@ -125,7 +125,7 @@ fn failed(error: &Error) -> (&'static str, &'static str) {
     );
     match error {
         Error::Platform {
-            trouble: Trouble::Unavailable(_) | Trouble::RateLimited(_),
+            trouble: Trouble::Unavailable(_) | Trouble::Busy(_) | Trouble::RateLimited(_),
             ..
         } => LATER,
         Error::StoreUnavailable | Error::StorageFull | Error::Draining | Error::Changed => LATER,
@@ -148,8 +148,8 @@ fn failed(error: &Error) -> (&'static str, &'static str) {
 fn told(error: &Error) -> String {
     match error {
         Error::Platform { plugin, trouble } => match trouble {
-            Trouble::Unavailable(_) => format!("{plugin}: no usable answer"),
-            Trouble::Busy(_) | Trouble::RateLimited(_) => format!("{plugin}: it limits us"),
+            Trouble::Unavailable(_) | Trouble::Busy(_) => format!("{plugin}: no usable answer"),
+            Trouble::RateLimited(_) => format!("{plugin}: it limits us"),
             Trouble::Unauthorized(_) => format!("{plugin}: it refused our credentials"),
             Trouble::Rejected { status, .. } => format!("{plugin}: refused with status {status}"),
         },

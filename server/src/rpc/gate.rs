@@ -110,16 +110,18 @@ impl Rules {
     fn check(&self, request: &Request<Body>) -> Result<(), Refusal> {
         let headers = request.headers();
         if !self.hosts.allow(request) {
-            let (authority, host) = (request.uri().authority(), headers.get(header::HOST));
+            let authority = shown(request.uri().authority().map(|a| a.as_str().as_bytes()));
+            let host = shown(headers.get(header::HOST).map(HeaderValue::as_bytes));
             self.hosts_refused.say(|more| {
-                tracing::warn!(?authority, ?host, more, "a call to another host was refused; if it is this one's name, add it to --hosts (METAGOV_HOSTS)");
+                tracing::warn!(authority, host, more, "a call to another host was refused; if it is this one's name, add it to --hosts (METAGOV_HOSTS)");
             });
             return Err(Refusal::Host);
         }
         if !self.allow_origin(headers) {
-            let (origin, site) = (headers.get(header::ORIGIN), headers.get(FETCH_SITE));
+            let [origin, site] = [header::ORIGIN.as_str(), FETCH_SITE]
+                .map(|name| shown(headers.get(name).map(HeaderValue::as_bytes)));
             self.origins_refused.say(|more| {
-                tracing::warn!(?origin, ?site, more, "a call of a web page was refused; if it is one of yours, add its origin to --cors-origins (METAGOV_CORS_ORIGINS)");
+                tracing::warn!(origin, site, more, "a call of a web page was refused; if it is one of yours, add its origin to --cors-origins (METAGOV_CORS_ORIGINS)");
             });
             return Err(Refusal::Origin);
         }
@@ -197,6 +199,13 @@ fn said(status: Status, content_type: &HeaderValue) -> Response<Body> {
         headers.insert(header::CONTENT_TYPE, content_type.clone());
     }
     response
+}
+
+/// What a stranger says, fit for a log: short, and without what may be a password.
+fn shown(said: Option<&[u8]>) -> Option<String> {
+    let host = said?.rsplit(|&c| c == b'@').next()?;
+    let start = &host[..host.len().min(100)];
+    Some(start.escape_ascii().to_string())
 }
 
 /// What is logged now and then only, or a page could fill the disk.
@@ -330,6 +339,15 @@ mod tests {
         assert_eq!(checked(&Method::POST, &[]), Err(Refusal::ContentType));
         let two = ["application/grpc", "text/plain"].map(|kind| ("content-type", kind));
         assert_eq!(checked(&Method::POST, &two), Err(Refusal::ContentType));
+    }
+
+    #[test]
+    fn what_is_logged_of_a_stranger_is_short_and_plain() {
+        let shown = |said: &[u8]| shown(Some(said)).unwrap();
+        assert_eq!(shown(b"evil.example:1"), "evil.example:1");
+        assert_eq!(shown(b"ada:secret@evil.example"), "evil.example");
+        assert_eq!(shown(b"a\xe2\x80\xae\n"), "a\\xe2\\x80\\xae\\n");
+        assert_eq!(shown(&[b'a'; 9000]).len(), 100);
     }
 
     #[test]

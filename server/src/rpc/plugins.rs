@@ -15,7 +15,7 @@ use super::{Api, convert, input, v1::plugin_service_server::PluginService};
 use crate::{
     error::Result,
     gateway::{Authorizing, DeliveryFilter, Enabling},
-    model::{DeliveryId, IdentityId, Installation, InstallationId},
+    model::{Caller, DeliveryId, IdentityId, Installation, InstallationId, Role},
 };
 
 const INSTALLATIONS: &str = "installations";
@@ -62,7 +62,7 @@ impl PluginService for Api {
             config: self.object("config", request.config)?,
             by_admin: entry.caller.is_admin_everywhere(),
         };
-        let installation = self.shown(self.gateway.enable_plugin(enabling).await?);
+        let installation = self.shown(&entry.caller, self.gateway.enable_plugin(enabling).await?);
         Ok(Response::new(EnablePluginResponse { installation }))
     }
 
@@ -94,9 +94,9 @@ impl PluginService for Api {
         &self,
         request: Request<GetInstallationRequest>,
     ) -> Result<Response<GetInstallationResponse>, Status> {
-        let (_, request) = self.enter(request).await?;
+        let (entry, request) = self.enter(request).await?;
         let id = installation_id(&request.installation_id)?;
-        let installation = self.shown(self.gateway.get_installation(id).await?);
+        let installation = self.shown(&entry.caller, self.gateway.get_installation(id).await?);
         Ok(Response::new(GetInstallationResponse { installation }))
     }
 
@@ -104,7 +104,7 @@ impl PluginService for Api {
         &self,
         request: Request<ListInstallationsRequest>,
     ) -> Result<Response<ListInstallationsResponse>, Status> {
-        let (_, request) = self.enter(request).await?;
+        let (entry, request) = self.enter(request).await?;
         let size = input::page_size(request.page_size)?;
         let community_id = input::community_id("community_id", &request.community_id)?;
         let plugin = Some(request.plugin).filter(|name| !name.is_empty());
@@ -116,7 +116,10 @@ impl PluginService for Api {
         let (page, next_page_token) = input::page(found, size, |last| {
             input::page_token(INSTALLATIONS, &last.id.to_string())
         });
-        let installations = page.into_iter().filter_map(|one| self.shown(one)).collect();
+        let installations = page
+            .into_iter()
+            .filter_map(|one| self.shown(&entry.caller, one))
+            .collect();
         Ok(Response::new(ListInstallationsResponse {
             installations,
             next_page_token,
@@ -127,14 +130,14 @@ impl PluginService for Api {
         &self,
         request: Request<UpdateInstallationRequest>,
     ) -> Result<Response<UpdateInstallationResponse>, Status> {
-        let (_, request) = self.enter(request).await?;
+        let (entry, request) = self.enter(request).await?;
         let id = installation_id(&request.installation_id)?;
         let patch = self.object("config_patch", request.config_patch)?;
         let updated = self
             .gateway
             .update_installation(id, patch, request.etag)
             .await?;
-        let installation = self.shown(updated);
+        let installation = self.shown(&entry.caller, updated);
         Ok(Response::new(UpdateInstallationResponse { installation }))
     }
 
@@ -157,9 +160,9 @@ impl PluginService for Api {
         &self,
         request: Request<CheckInstallationRequest>,
     ) -> Result<Response<CheckInstallationResponse>, Status> {
-        let (_, request) = self.enter(request).await?;
+        let (entry, request) = self.enter(request).await?;
         let id = installation_id(&request.installation_id)?;
-        let installation = self.shown(self.gateway.check_installation(id).await?);
+        let installation = self.shown(&entry.caller, self.gateway.check_installation(id).await?);
         Ok(Response::new(CheckInstallationResponse { installation }))
     }
 
@@ -167,7 +170,7 @@ impl PluginService for Api {
         &self,
         request: Request<RotateWebhookRequest>,
     ) -> Result<Response<RotateWebhookResponse>, Status> {
-        let (_, request) = self.enter(request).await?;
+        let (entry, request) = self.enter(request).await?;
         let RotateWebhookRequest {
             installation_id: id,
             old_expire_time,
@@ -179,7 +182,7 @@ impl PluginService for Api {
             .gateway
             .rotate_webhook(installation_id(&id)?, until)
             .await?;
-        let installation = self.shown(rotated);
+        let installation = self.shown(&entry.caller, rotated);
         Ok(Response::new(RotateWebhookResponse { installation }))
     }
 
@@ -231,8 +234,17 @@ impl PluginService for Api {
 }
 
 impl Api {
-    fn shown(&self, installation: Installation) -> Option<metagov_proto::v1::Installation> {
-        Some(convert::installation(&self.gateway, installation))
+    /// The webhook's address is a secret: who only reads does not see it.
+    fn shown(
+        &self,
+        caller: &Caller,
+        installation: Installation,
+    ) -> Option<metagov_proto::v1::Installation> {
+        let mut shown = convert::installation(&self.gateway, installation);
+        if caller.role() < Some(Role::Driver) {
+            shown.webhook_url.clear();
+        }
+        Some(shown)
     }
 }
 

@@ -158,7 +158,7 @@ impl Column {
                 .iter()
                 .map(|(name, _)| SimpleExpr::from(Expr::col(*name)));
             let values = after.into_iter().map(SimpleExpr::from);
-            let names: SimpleExpr = Expr::tuple(names).into();
+            let names = Expr::tuple(names);
             query.and_where(names.gt(Expr::tuple(values)));
         }
         let rows = at.query_all(&query).await.map_err(failed)?;

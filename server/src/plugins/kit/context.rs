@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Error, Held, Http, Result, Time};
-use crate::{
-    error::Trouble,
-    model::{CommunityId, InstallationId},
-};
+use crate::model::{CommunityId, InstallationId};
 
 /// What every step of a plugin is given: the installation's typed configuration, the
 /// operator's settings for the plugin, and the way to the platform.
@@ -46,10 +43,10 @@ impl<C, O> Context<C, O> {
     pub async fn credentials(&self) -> Result<Secret> {
         match (self.credentials)().await {
             Ok(held) => Ok(Secret(held.access_token)),
-            Err(Error::Platform {
-                plugin,
-                trouble: Trouble::Unavailable(why),
-            }) if self.http.wrote() => Err(Error::OutcomeUnknown { plugin, why }),
+            Err(Error::Platform { plugin, trouble }) if self.http.wrote() => {
+                let why = trouble.to_string();
+                Err(Error::OutcomeUnknown { plugin, why })
+            }
             Err(error) => Err(error),
         }
     }
