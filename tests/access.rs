@@ -14,7 +14,7 @@ use serde_json::json;
 use tonic::{Code, Request, Status};
 
 use crate::{
-    harness::{Api, Binary, Gateway, PATIENCE, fault, line},
+    harness::{Api, Binary, Gateway, Home, PATIENCE, fault, line},
     stage,
 };
 
@@ -86,12 +86,12 @@ async fn the_first_start_makes_an_admin_token_for_its_owner_only() {
 
 #[test]
 fn the_first_start_says_where_its_token_is_and_not_what_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Binary::serve(folder.path(), &[]);
+    let home = Home::new();
+    let server = Binary::serve(&home, &[]);
     let token = server.token.clone();
     let secret = token.split('_').nth(2).unwrap().to_owned();
     drop(server);
-    let again = Binary::serve(folder.path(), &["--log", "trace"]);
+    let again = Binary::serve(&home, &["--log", "trace"]);
     assert_eq!(again.token, token);
     let log = again.terminate_with_log().join("\n");
     assert!(!log.contains(&secret));
@@ -180,13 +180,11 @@ async fn a_token_is_told_once_and_kept_as_a_hash() {
         (made.display_name.as_str(), made.principal.as_str()),
         ("the bot", "bot")
     );
-    let folder = gateway.stop().await;
-    for entry in std::fs::read_dir(folder.path().join("data")).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
+    let home = gateway.stop().await;
+    for (place, bytes) in home.kept().await {
         let part = secret.split('_').nth(2).unwrap().as_bytes();
         let told = bytes.windows(part.len()).any(|window| window == part);
-        assert!(!told, "{}", path.display());
+        assert!(!told, "{place}");
     }
 }
 
@@ -480,13 +478,8 @@ async fn a_token_that_is_gone_from_the_database_ends_its_streams_too() {
         .unwrap()
         .into_inner();
     assert!(events.message().await.is_ok());
-    let file = gateway.data().join("metagov.db");
-    let url = format!("sqlite://{}", file.display());
-    let db = sea_orm::Database::connect(url).await.unwrap();
     let delete = "DELETE FROM token WHERE role = 'reader'";
-    sea_orm::ConnectionTrait::execute_unprepared(&db, delete)
-        .await
-        .unwrap();
+    gateway.home().run(delete).await;
     let ended = tokio::time::timeout(PATIENCE, events.message())
         .await
         .unwrap();

@@ -7,22 +7,31 @@ use prost_types::field_descriptor_proto::Type;
 use tonic::Code;
 
 use crate::harness::{
-    Api, Binary, Fault, Gateway, Line, fault,
+    Api, Binary, Fault, Gateway, Home, Line, fault,
     raw::{self, Method, Slot},
 };
 
 const ID: &str = "0197d0c0-0000-7000-8000-000000000000";
 
 /// Methods that need nothing, and those whose ids only choose among what is there.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 8] = [
     "ListPlugins",
     "ListCommunities",
     "ListProcesses",
     "ListEvents",
     "ListTokens",
+    "ListSubscriptions",
     // A deleted community's entries stay.
     "ListAuditEntries",
     "WatchEvents",
+];
+
+/// Methods that make something of nothing.
+const MAKES: [&str; 4] = [
+    "CreateCommunity",
+    "UpdateCommunity",
+    "CreateToken",
+    "CreateSubscription",
 ];
 
 /// What is well-formed in a field, and names nothing that exists.
@@ -37,6 +46,7 @@ pub(crate) fn usual(slot: &Slot) -> Option<&'static str> {
         "user_id" | "display_name" => Some("ada"),
         "redirect_uri" => Some("https://example.org/done"),
         "token_id" => Some("0123456789abcdef"),
+        "subscription_id" => Some("nothing"),
         _ if is_own_id(slot) => Some(ID),
         _ => None,
     }
@@ -52,7 +62,8 @@ fn is_own_id(slot: &Slot) -> bool {
 }
 
 fn is_id(slot: &Slot) -> bool {
-    slot.kind == Type::String && (is_own_id(slot) || slot.name.starts_with("community_id"))
+    let chosen = slot.name.starts_with("community_id") || slot.name == "subscription_id";
+    slot.kind == Type::String && (is_own_id(slot) || chosen)
 }
 
 /// A request whose ids are all well-formed and unknown.
@@ -60,6 +71,9 @@ pub(crate) fn unknown(method: &Method) -> Vec<u8> {
     let slots = method.slots();
     let set = slots.iter().filter_map(|slot| match slot.path.as_str() {
         "token.role" => Some(slot.with_number(1)),
+        "start_at" if method.name() == "SeekSubscription" => Some(slot.with_number(1)),
+        // It has its own filter.
+        "subscription_id" if method.name() == "WatchEvents" => None,
         _ => Some(slot.with(usual(slot)?.as_bytes())),
     });
     set.collect::<Vec<_>>().concat()
@@ -102,19 +116,19 @@ pub(crate) async fn malformed(channel: &Line, method: &Method, field: &str, requ
 pub(crate) struct Patient {
     server: Binary,
     pub(crate) api: Api,
-    _folder: tempfile::TempDir,
+    _home: Home,
 }
 
 impl Patient {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = Binary::serve(folder.path(), &[]);
+        let home = Home::new();
+        let server = Binary::serve(&home, &[]);
         let api = server.api().await;
         api.community("here").await;
         Self {
             server,
             api,
-            _folder: folder,
+            _home: home,
         }
     }
 
@@ -186,7 +200,7 @@ async fn ids_that_are_unknown_are_not_found() {
     let channel = &patient.api.channel;
     for method in raw::methods() {
         let request = unknown(&method);
-        if ["CreateCommunity", "CreateToken"].contains(&method.name()) {
+        if ["CreateCommunity", "CreateToken", "CreateSubscription"].contains(&method.name()) {
             continue;
         }
         if LISTS.contains(&method.name()) && method.name() != "ListProcesses" {
@@ -249,7 +263,7 @@ async fn any_text_in_any_field_is_survived() {
             .filter(|slot| slot.kind == Type::String && !is_id(slot));
         for slot in texts {
             // Which make something, and may.
-            if ["CreateCommunity", "UpdateCommunity", "CreateToken"].contains(&method.name()) {
+            if MAKES.contains(&method.name()) {
                 continue;
             }
             for text in odd {
@@ -397,7 +411,7 @@ async fn every_list_has_its_bounds() {
             malformed(&gateway.api.channel, &method, "page_token", request).await;
         }
     }
-    assert_eq!(lists, 4 * 8);
+    assert_eq!(lists, 4 * 9);
 }
 
 #[tokio::test]
@@ -436,5 +450,5 @@ async fn times_out_of_range_are_named() {
             }
         }
     }
-    assert_eq!(tried, 6 * 6, "four times and two durations");
+    assert_eq!(tried, 6 * 8, "six times and two durations");
 }

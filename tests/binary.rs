@@ -7,11 +7,10 @@ use std::{
 };
 
 use metagov_proto::v1::{CreateCommunityRequest, GetCommunityRequest};
-use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 use tonic::Request;
 
-use crate::harness::{Binary, PATIENCE};
+use crate::harness::{Binary, Home, Kind, PATIENCE};
 
 fn run(command: &mut Command) -> Output {
     command.output().unwrap()
@@ -38,6 +37,12 @@ fn serve(data: &Path) -> Command {
     let mut command = Binary::command(&["serve", "--data-dir", data]);
     command.env("METAGOV_LISTEN", "127.0.0.1:0");
     command.env("METAGOV_PUBLIC_LISTEN", "127.0.0.1:0");
+    command
+}
+
+fn migrate(home: &Home) -> Command {
+    let mut command = Binary::command(&["migrate"]);
+    home.let_in(&mut command);
     command
 }
 
@@ -167,26 +172,23 @@ fn a_database_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn two_servers_never_share_a_data_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = Binary::serve(folder.path(), &[]);
-    let (code, line) = refusal(&mut serve(folder.path()));
+    let folder = Home::on(Kind::Sqlite);
+    let first = Binary::serve(&folder, &[]);
+    let (code, line) = refusal(&mut serve(&folder.data()));
     assert_eq!(code, Some(1), "{line}");
     assert!(
         line.starts_with("error: --data-dir (METAGOV_DATA_DIR): "),
         "{line}"
     );
-    let data = folder.path().to_str().unwrap();
-    let (_, line) = refusal(&mut Binary::command(&["migrate", "--data-dir", data]));
+    let (_, line) = refusal(&mut migrate(&folder));
     assert!(line.contains("another gateway"), "{line}");
     first.api().await.community("a").await;
 }
 
 #[test]
 fn migrate_makes_the_tables_and_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("new").to_str().unwrap().to_owned();
-    let migrate = || run(&mut Binary::command(&["migrate", "--data-dir", &data]));
-    let (first, second) = (migrate(), migrate());
+    let home = Home::bare();
+    let (first, second) = (run(&mut migrate(&home)), run(&mut migrate(&home)));
     for output in [&first, &second] {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
@@ -194,29 +196,17 @@ fn migrate_makes_the_tables_and_ends() {
     assert!(said(&first).contains("m0001"), "{}", said(&first));
     assert!(!said(&second).contains("m0001"), "{}", said(&second));
     assert!(said(&second).contains("nothing to do"), "{}", said(&second));
-    let server = Binary::serve(Path::new(&data), &[]);
+    let server = Binary::serve(&home, &[]);
     assert_eq!(server.terminate(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_a_newer_version_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
-    assert!(
-        run(&mut Binary::command(&["migrate", "--data-dir", data]))
-            .status
-            .success()
-    );
-    let database = Database::connect(format!("sqlite://{data}/metagov.db"))
-        .await
-        .unwrap();
+    let home = Home::bare();
+    assert!(run(&mut migrate(&home)).status.success());
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
-    database.execute_unprepared(newer).await.unwrap();
-    database.close().await.unwrap();
-    for command in [
-        &mut serve(folder.path()),
-        &mut Binary::command(&["migrate", "--data-dir", data]),
-    ] {
+    home.run(newer).await;
+    for command in [home.let_in(&mut serve(&home.data())), &mut migrate(&home)] {
         let (code, line) = refusal(command);
         assert_eq!(code, Some(1), "{line}");
         assert!(
@@ -241,8 +231,8 @@ fn read_to(server: &Binary, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
 
 #[tokio::test]
 async fn logs_are_json_without_a_terminal() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Binary::serve(folder.path(), &[]);
+    let home = Home::new();
+    let server = Binary::serve(&home, &[]);
     let api = server.api().await;
     let mut request = Request::new(GetCommunityRequest {
         community_id: "nobody".into(),
@@ -295,8 +285,8 @@ async fn an_unknown_variable_is_a_warning_with_the_nearest_name() {
 
 #[tokio::test]
 async fn sigterm_drains_and_exits_with_0() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Binary::serve(folder.path(), &[]);
+    let home = Home::new();
+    let server = Binary::serve(&home, &[]);
     let api = server.api().await;
     let mut watcher = api.watch().await;
     api.community("a").await;
@@ -306,18 +296,18 @@ async fn sigterm_drains_and_exits_with_0() {
     assert_eq!(end.code(), tonic::Code::Unavailable);
     assert_eq!(ended.await.unwrap(), Some(0));
     // It starts again on what it left, and an idle one ends just as well.
-    let server = Binary::serve(folder.path(), &[]);
+    let server = Binary::serve(&home, &[]);
     assert_eq!(server.api().await.log().await.len(), 1);
     let ended = tokio::task::spawn_blocking(move || server.terminate());
     assert_eq!(ended.await.unwrap(), Some(0));
-    let server = Binary::serve(folder.path(), &[]);
+    let server = Binary::serve(&home, &[]);
     assert_eq!(server.terminate(), Some(0));
 }
 
 #[tokio::test]
 async fn a_request_id_is_known_after_sigkill() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Binary::serve(folder.path(), &[]);
+    let home = Home::new();
+    let server = Binary::serve(&home, &[]);
     let request = CreateCommunityRequest {
         community: Some(metagov_proto::v1::Community {
             community_id: "a".into(),
@@ -332,7 +322,7 @@ async fn a_request_id_is_known_after_sigkill() {
     };
     let first = create(&server).await;
     server.kill();
-    let server = Binary::serve(folder.path(), &[]);
+    let server = Binary::serve(&home, &[]);
     assert_eq!(create(&server).await, first);
     assert_eq!(server.api().await.log().await.len(), 1);
 }
@@ -340,10 +330,9 @@ async fn a_request_id_is_known_after_sigkill() {
 #[test]
 fn the_data_folder_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let server = Binary::serve(&data, &["--drain-timeout", "1s"]);
-    let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+    let home = Home::new();
+    let server = Binary::serve(&home, &["--drain-timeout", "1s"]);
+    let mode = std::fs::metadata(home.data()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     assert_eq!(server.terminate(), Some(0));
 }

@@ -1,10 +1,21 @@
 //! The verbs that are clients of a running gateway: the real command, as people and
 //! scripts use it. `apply` has a module of its own.
 
+mod actions;
 mod audit;
+mod communities;
+mod doctor;
+mod events;
+mod forward;
 mod hooks;
+mod identities;
 mod over_tls;
+mod plugins;
+mod processes;
+mod shell;
+mod subscriptions;
 mod tokens;
+mod written;
 
 use std::process::{Output, Stdio};
 
@@ -14,7 +25,7 @@ use crate::harness::{Binary, Gateway};
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
-struct Ran {
+pub(crate) struct Ran {
     code: Option<i32>,
     out: String,
     error: String,
@@ -38,7 +49,7 @@ impl Ran {
 
     /// The one line that it printed, ended by a line break.
     #[track_caller]
-    fn line(self) -> String {
+    pub(crate) fn line(self) -> String {
         let out = self.done();
         let line = out.strip_suffix('\n').expect("a line");
         assert!(!line.is_empty() && !line.contains('\n'), "{line}");
@@ -74,7 +85,7 @@ impl Ran {
 }
 
 /// Runs a command as the gateway's operator does, in whose folder the token is.
-async fn run(gateway: &Gateway, args: &[&str]) -> Ran {
+pub(crate) async fn run(gateway: &Gateway, args: &[&str]) -> Ran {
     let (endpoint, data) = (gateway.endpoint(), gateway.data());
     let data = data.to_str().unwrap();
     let variables = [
@@ -103,17 +114,65 @@ async fn run_with(args: &[&str], variables: &[(&str, &str)]) -> Ran {
     Ran::of(ended.await.unwrap())
 }
 
+/// An id of nothing.
+const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
 /// Every verb, with what it needs.
-const VERBS: [&[&str]; 8] = [
+const VERBS: [&[&str]; 44] = [
     &["token", "create", "--role", "reader"],
     &["token", "list"],
     &["token", "revoke", "0123456789abcdef"],
     &["audit", "list"],
     &["audit", "verify"],
     &["delivery", "list", "--community", "co-op"],
-    &["delivery", "retry", "01890a5d-ac96-774b-bcce-b302099a8057"],
-    &["webhook", "rotate", "01890a5d-ac96-774b-bcce-b302099a8057"],
+    &["delivery", "retry", UNKNOWN],
+    &["webhook", "rotate", UNKNOWN],
+    &["community", "create", "co-op"],
+    &["community", "get", "co-op"],
+    &["community", "list"],
+    &["community", "update", "co-op", "--name", "Ours"],
+    &["community", "delete", "co-op"],
+    &["plugin", "list"],
+    &["plugin", "get", "ballot"],
+    &["plugin", "enable", "ballot", "--community", "co-op"],
+    &["plugin", "configure", UNKNOWN, "a=b"],
+    &["plugin", "disable", UNKNOWN],
+    &["plugin", "installations", "--community", "co-op"],
+    &["plugin", "check", UNKNOWN],
+    &["action", "list"],
+    &["action", "describe", "ballot.cast"],
+    &[
+        "action",
+        "perform",
+        "randomness.random-int",
+        "--community",
+        "co-op",
+    ],
+    &["process", "list"],
+    &["process", "get", UNKNOWN],
+    &["process", "describe", "ballot.vote"],
+    &["process", "start", "ballot.vote", "--community", "co-op"],
+    &["process", "watch", UNKNOWN],
+    &["process", "close", UNKNOWN],
+    &["process", "cancel", UNKNOWN],
+    &["process", "forward", "--to", "http://127.0.0.1:9", UNKNOWN],
+    &["events", "forward", "--to", "http://127.0.0.1:9"],
+    &["events", "list"],
+    &["events", "watch", "--count", "1", "--earliest"],
+    &["subscription", "create", "bot"],
+    &["subscription", "get", "bot"],
+    &["subscription", "list"],
+    &["subscription", "seek", "bot", "--earliest"],
+    &["subscription", "acknowledge", "bot", "cursor"],
+    &["subscription", "delete", "bot"],
+    &["identity", "create", "--community", "co-op"],
+    &["identity", "list", "--community", "co-op"],
+    &["identity", "get", UNKNOWN],
+    &["identity", "merge", UNKNOWN, UNKNOWN],
 ];
+
+/// Those that only an admin may call, and about what is there in no test.
+const FOR_ADMINS: [&[&str]; 5] = [VERBS[0], VERBS[1], VERBS[2], VERBS[3], VERBS[4]];
 
 #[tokio::test]
 async fn every_verb_says_that_no_gateway_is_there() {
@@ -162,6 +221,45 @@ async fn what_is_missing_or_malformed_is_misuse() {
         &["delivery", "retry"],
         &["webhook", "rotate"],
         &["webhook", "rotate", "x", "--keep-old", "tomorrow"],
+        &["community", "create"],
+        &["community", "update", "co-op"],
+        &["plugin", "enable", "ballot"],
+        &[
+            "plugin",
+            "enable",
+            "ballot",
+            "novalue",
+            "--community",
+            "co-op",
+        ],
+        &["plugin", "configure", "x", "a:={"],
+        &["action", "perform", "randomness.random-int"],
+        &[
+            "process",
+            "start",
+            "ballot.vote",
+            "--community",
+            "a",
+            "--closes",
+            "soon",
+        ],
+        &["process", "list", "--state", "lost"],
+        &["events", "list", "--kind", "rumour"],
+        &["events", "list", "--since", "yesterday"],
+        &["events", "watch", "--after", "x", "--earliest"],
+        &["events", "watch", "--subscription", "bot", "--latest"],
+        &["events", "watch", "--count", "0"],
+        &["identity", "list", "--community", "a", "--user", "ada"],
+        &[
+            "identity",
+            "link",
+            "x",
+            "slack",
+            "ada",
+            "--quality",
+            "certain",
+        ],
+        &["completions", "tcsh"],
     ] {
         let ran = run_with(args, &[]).await;
         assert_eq!((ran.code, &*ran.out), (Some(2), ""), "{args:?}: {ran:?}");
@@ -181,6 +279,23 @@ async fn a_flag_of_one_verb_is_no_variable() {
 fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
     // Protobuf's JSON leaves an empty list out.
     answer.get(key).map_or(&[], |list| list.as_array().unwrap())
+}
+
+/// With a community in which plugins are enabled, by the command line.
+async fn with(plugins: &[&str]) -> Gateway {
+    let gateway = Gateway::start().await;
+    run(&gateway, &["community", "create", "co-op"])
+        .await
+        .done();
+    for plugin in plugins {
+        let enable = ["plugin", "enable", plugin, "--community", "co-op"];
+        let config: &[&str] = match *plugin {
+            "randomness" => &["default_low=1", "default_high=7"],
+            _ => &[],
+        };
+        run(&gateway, &[&enable[..], config].concat()).await.done();
+    }
+    gateway
 }
 
 /// What JSON leaves out is empty.

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::{
     events::{after, earliest, read_on},
-    harness::{Api, Binary, Gateway, PATIENCE, fault},
+    harness::{Api, Binary, Gateway, Home, PATIENCE, fault},
 };
 
 async fn refused(api: &Api, cursor: &str) -> crate::harness::Fault {
@@ -80,35 +80,17 @@ async fn a_damaged_cursor_is_invalid() {
 async fn a_cursor_ahead_of_the_log_is_refused() {
     let gateway = Gateway::start().await;
     gateway.api.community("a").await;
-    let (data, copy) = (gateway.data(), tempfile::tempdir().unwrap());
-    let saved = copy.path().join("saved");
-    let (from, to) = (data.clone(), saved.clone());
-    let gateway = gateway
-        .restart_after(async move { copy_folder(&from, &to) })
-        .await;
+    let gateway = gateway.restart_after(async |home| home.save()).await;
     gateway.api.community("b").await;
     let newer = gateway.api.log().await.pop().unwrap().cursor;
     // An older copy of the database comes back, without the feed being made anew.
-    let gateway = gateway
-        .restart_after(async move {
-            std::fs::remove_dir_all(&data).unwrap();
-            copy_folder(&saved, &data);
-        })
-        .await;
+    let gateway = gateway.restart_after(async |home| home.put_back()).await;
     let refused = refused(&gateway.api, &newer).await;
     assert!(
         refused.is(Code::FailedPrecondition, "CURSOR_AHEAD"),
         "{refused:?}"
     );
     assert_eq!(gateway.api.log().await.len(), 1);
-}
-
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
 }
 
 #[tokio::test]
@@ -222,8 +204,8 @@ async fn cut_and_resume(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there_after_sigkill() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Binary::serve(folder.path(), &[]);
+    let home = Home::new();
+    let server = Binary::serve(&home, &[]);
     let api = server.api().await;
     api.community("a").await;
     let before = api.log().await.remove(0);
@@ -248,7 +230,7 @@ async fn what_was_acknowledged_is_there_after_sigkill() {
     for writer in writers {
         acknowledged.extend(writer.await.unwrap());
     }
-    let server = Binary::serve(folder.path(), &[]);
+    let server = Binary::serve(&home, &[]);
     let api = server.api().await;
     let since = read_on(&api, after(&before.cursor)).await;
     let kept: BTreeSet<_> = since.iter().map(identity_id).collect();

@@ -271,13 +271,8 @@ async fn a_delivery_that_fails_for_the_tenth_time_is_parked_and_waits_for_a_pers
     assert_eq!(staged(&made, &json!({ "scene": 0 })).await, 200);
     let kept = only(api, DeliveryState::Pending).await;
     // As if an hour of tries had passed: the tenth is due.
-    let file = gateway.data().join("metagov.db");
-    let database = sea_orm::Database::connect(format!("sqlite://{}", file.display()));
-    let database = database.await.unwrap();
     let late = "UPDATE delivery SET attempt_count = 9, next_attempt_time = 1";
-    sea_orm::ConnectionTrait::execute_unprepared(&database, late)
-        .await
-        .unwrap();
+    gateway.home().run(late).await;
     let parked = only(api, DeliveryState::Parked).await;
     assert_eq!(parked.delivery_id, kept.delivery_id);
     assert_eq!((parked.attempt_count, parked.next_attempt_time), (10, None));

@@ -18,7 +18,7 @@ use crate::{
     web::Web,
 };
 
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "metagov.v1.AccessService",
     "metagov.v1.ActionService",
     "metagov.v1.CommunityService",
@@ -26,6 +26,7 @@ const SERVICES: [&str; 7] = [
     "metagov.v1.IdentityService",
     "metagov.v1.PluginService",
     "metagov.v1.ProcessService",
+    "metagov.v1.SubscriptionService",
 ];
 
 fn health(service: &str) -> HealthCheckRequest {

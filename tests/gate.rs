@@ -207,7 +207,7 @@ async fn what_a_page_may_send_unasked_is_no_call() {
 async fn nothing_but_a_post_is_a_call() {
     let gateway = Gateway::start().await;
     let mut paths: Vec<String> = raw::methods().into_iter().map(|m| m.path).collect();
-    paths.extend(["/", "/grpc.health.v1.Health/Check", "/metrics"].map(str::to_owned));
+    paths.extend(["/", "/grpc.health.v1.Health/Check", "/status"].map(str::to_owned));
     for web in Web::both(&gateway.endpoint(), &gateway.admin_token()) {
         for path in &paths {
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {

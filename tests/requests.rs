@@ -10,7 +10,7 @@ use tonic::Code;
 use wiremock::ResponseTemplate;
 
 use crate::{
-    harness::{Api, Binary, fault, object},
+    harness::{Api, Binary, Home, fault, object},
     stand::{self, Stand, after, shown, with_stand},
 };
 
@@ -225,11 +225,11 @@ fn poll() -> StartProcessRequest {
 
 #[tokio::test]
 async fn a_start_in_whose_midst_the_gateway_died_counts_as_unknown() {
-    let (forum, folder) = (forum().await, tempfile::tempdir().unwrap());
+    let (forum, home) = (forum().await, Home::new());
     let hangs = ResponseTemplate::new(200).set_delay(Duration::from_secs(600));
     forum.says("POST /posts.json", hangs);
     let settings = ["--step-timeout", "5s"];
-    let binary = Binary::serve(folder.path(), &settings);
+    let binary = Binary::serve(&home, &settings);
     let api = binary.api().await;
     api.community("co-op").await;
     let config = json!({"server_url": forum.url(), "api_key": "k", "webhook_secret": "s"});
@@ -239,7 +239,7 @@ async fn a_start_in_whose_midst_the_gateway_died_counts_as_unknown() {
     binary.kill();
     call.await.unwrap().unwrap_err();
 
-    let binary = Binary::serve(folder.path(), &settings);
+    let binary = Binary::serve(&home, &settings);
     let api = binary.api().await;
     let running = fault(api.start_request(poll()).await);
     assert!(

@@ -160,6 +160,7 @@ async fn readers_get_every_event_or_the_error_while_old_ones_go() {
     // A reader in pages that is too slow on purpose, beside a stream that is not.
     while losses < 2 {
         assert!(Instant::now() < until, "nothing was removed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
         match list_one(&api, &cursor).await {
             Ok((events, next)) => {
                 for event in events {

@@ -1,7 +1,10 @@
 //! Every RPC of the contract, tried by callers who may not: the table is made from the
 //! descriptors, so a new RPC is covered by being there.
 
-use metagov_proto::v1::{CreateIdentityRequest, DeliveryState, ListDeliveriesRequest, Role};
+use metagov_proto::v1::{
+    CreateIdentityRequest, CreateSubscriptionRequest, DeliveryState, ListDeliveriesRequest, Role,
+    StartAt, Subscription,
+};
 use serde_json::json;
 use tonic::{Code, Status};
 use wiremock::MockServer;
@@ -29,7 +32,7 @@ struct Owned {
 const CHECKS: &str = "CheckInstallation";
 
 /// Ids that could be, and are nobody's.
-const ABSENT: [(&str, &str); 7] = [
+const ABSENT: [(&str, &str); 8] = [
     ("community_id", "nowhere"),
     ("installation_id", "01890a5d-ac96-774b-bcce-b302099a8057"),
     ("process_id", "01890a5d-ac96-774b-bcce-b302099a8058"),
@@ -40,6 +43,7 @@ const ABSENT: [(&str, &str); 7] = [
     ),
     ("identity_id", "01890a5d-ac96-774b-bcce-b302099a805b"),
     ("token_id", "00000000deadbeef"),
+    ("subscription_id", "nothing"),
 ];
 
 async fn owned() -> Owned {
@@ -63,6 +67,7 @@ async fn owned() -> Owned {
         ("secondary_identity_id", identity(api).await),
         ("identity_id", identity(api).await),
         ("token_id", id_of(&api.token(Role::Reader, &[OURS]).await)),
+        ("subscription_id", subscription(api).await),
     ];
     Owned {
         gateway,
@@ -88,6 +93,22 @@ async fn identity(api: &Api) -> String {
     };
     let made = api.identities().create_identity(request).await.unwrap();
     made.into_inner().identity.unwrap().identity_id
+}
+
+/// A subscription of the caller's own; others' of the same name are not it.
+async fn subscription(api: &Api) -> String {
+    let id = "ours-subscription";
+    let wanted = Subscription {
+        subscription_id: id.to_owned(),
+        ..Subscription::default()
+    };
+    let request = CreateSubscriptionRequest {
+        subscription: Some(wanted),
+        ..Default::default()
+    };
+    let made = api.subscriptions().create_subscription(request).await;
+    made.unwrap();
+    id.to_owned()
 }
 
 /// The part of a token that may be shown.
@@ -118,6 +139,8 @@ fn request(method: &Method, ids: &[(&str, String)]) -> Vec<u8> {
             ("StartProcess", "process_type") => Some("stage.play"),
             ("GetPlugin" | "EnablePlugin" | "AuthorizePlugin", "plugin") => Some("stage"),
             (_, "request_id") => None,
+            // It has its own filter.
+            ("WatchEvents", "subscription_id") => None,
             // The filter's own; a token of ours is not made in somebody's name.
             (_, "token.token_id") => None,
             _ => id_for(&slot, ids),
@@ -127,6 +150,9 @@ fn request(method: &Method, ids: &[(&str, String)]) -> Vec<u8> {
         }
         if slot.path == "token.role" {
             bytes.extend(slot.with_number(Role::Reader as i64));
+        }
+        if method.name() == "SeekSubscription" && slot.path == "start_at" {
+            bytes.extend(slot.with_number(StartAt::Earliest as i64));
         }
     }
     bytes
@@ -149,6 +175,11 @@ fn bare(mut fault: Fault, ids: &[(&str, String)]) -> Fault {
 
 fn is_of_access(method: &Method) -> bool {
     method.path.contains("AccessService")
+}
+
+/// Whoever may read may have the gateway keep where.
+fn is_of_subscriptions(method: &Method) -> bool {
+    method.path.contains("SubscriptionService")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,10 +210,15 @@ async fn a_reader_may_read_and_nothing_else() {
     let owned = owned().await;
     let reader = owned.gateway.api.token(Role::Reader, &[OURS]).await;
     let api = owned.gateway.connect_with(&reader).await;
+    subscription(&api).await;
     let (mut read, mut refused) = (0, 0);
     for method in methods() {
         let answer = answer(&api, &method, request(&method, &owned.ids)).await;
-        if method.mutates || is_of_access(&method) || method.name() == CHECKS {
+        if is_of_subscriptions(&method) && method.mutates {
+            if let Err(status) = answer {
+                assert_ne!(status.code(), Code::PermissionDenied, "{}", method.path);
+            }
+        } else if method.mutates || is_of_access(&method) || method.name() == CHECKS {
             let fault = fault(answer);
             let small = fault.is(Code::PermissionDenied, "ROLE_TOO_SMALL");
             assert!(small, "{}: {fault:?}", method.path);
@@ -203,6 +239,10 @@ async fn to_another_communitys_driver_what_is_ours_is_as_what_is_not_there() {
     let absent = Owned::absent();
     let (mut same, mut listed) = (0, 0);
     for method in methods() {
+        if method.name() == "CreateSubscription" {
+            // It makes one of the caller's own, whatever others have.
+            continue;
+        }
         let ours = answer(&api, &method, request(&method, &owned.ids)).await;
         let nobodys = answer(&api, &method, request(&method, &absent)).await;
         match (ours, nobodys) {
@@ -253,6 +293,7 @@ async fn a_driver_may_do_in_its_community_what_drivers_do() {
         let owned = owned().await;
         let token = owned.gateway.api.token(Role::Driver, &[OURS]).await;
         let api = owned.gateway.connect_with(&token).await;
+        subscription(&api).await;
         let answer = answer(&api, &method, request(&method, &owned.ids)).await;
         let governs = ["CreateCommunity", "DeleteCommunity"].contains(&method.name());
         if governs || is_of_access(&method) {

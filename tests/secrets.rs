@@ -1,11 +1,11 @@
 //! Secrets: they go in, to the platform, and nowhere else.
 
-mod at_rest;
-mod canary;
+pub(crate) mod at_rest;
+pub(crate) mod canary;
 mod master_key;
 mod rekey;
-mod stored;
-mod vault;
+pub(crate) mod stored;
+pub(crate) mod vault;
 
 use metagov_proto::v1::{
     CheckInstallationRequest, GetInstallationRequest, ListInstallationsRequest,
@@ -19,7 +19,7 @@ use wiremock::{
 
 use crate::{
     fakes,
-    harness::{Api, Binary, object},
+    harness::{Api, Binary, Home, object},
 };
 
 const KEY: &str = "canary-of-the-api-key";
@@ -132,9 +132,9 @@ async fn hooks(address: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_told_or_logged() {
     let forum = forum().await;
-    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let log = ["--log", "trace"];
-    let server = Binary::serve(folder.path(), &log);
+    let server = Binary::serve(&home, &log);
     let said = all_answers(&server.api().await, &forum).await;
     assert!(said.contains("api_key"), "the names of secrets are told");
     let lines = server.terminate_with_log().join("\n");
@@ -158,7 +158,7 @@ async fn no_secret_is_told_or_logged() {
         let line = lines.lines().find(|line| line.contains(canary));
         assert!(!logged, "{canary} is in the log: {line:?}");
     }
-    let found = canary::found_in_folder(folder.path(), &CANARIES);
+    let found = canary::found_in_home(&home, &CANARIES).await;
     assert!(found.is_empty(), "{found:?}");
 }
 

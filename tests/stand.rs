@@ -21,11 +21,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Respond, ResponseTemplate, matchers::any};
 
-use crate::harness::{Api, Gateway, PATIENCE};
+use crate::harness::{Api, Gateway, PATIENCE, object};
 
 /// A moment so far from now.
 pub(crate) fn after(wait: Duration) -> Timestamp {
     Timestamp::from(SystemTime::now() + wait)
+}
+
+/// Starts a process in `co-op` that closes so soon.
+pub(crate) async fn start_until(api: &Api, process_type: &str, open_for: Duration) -> v1::Process {
+    let parameters = match process_type {
+        "ballot.vote" => json!({"title": "Lunch?", "options": ["soup", "bread"]}),
+        _ => json!({}),
+    };
+    let request = v1::StartProcessRequest {
+        community_id: "co-op".into(),
+        process_type: process_type.into(),
+        parameters: object(parameters),
+        close_time: Some(after(open_for)),
+        ..Default::default()
+    };
+    api.start_request(request).await.unwrap()
 }
 
 /// A gateway with the plugin of a platform that a test controls.

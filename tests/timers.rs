@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use metagov_proto::v1::{
     ChangeKind, GetInstallationRequest, Installation, InstallationChanged, Process, ProcessState,
-    StartProcessRequest, WatchProcessRequest, event::Payload,
+    WatchProcessRequest, event::Payload,
 };
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::{
-    harness::{Api, Gateway, PATIENCE, Watcher, object, plain},
-    stand::{self, Stand, after, shown},
+    harness::{Api, Gateway, PATIENCE, Watcher, plain},
+    stand::{self, Stand, shown, start_until},
 };
 
 const OFTEN: Duration = Duration::from_millis(100);
@@ -28,22 +28,6 @@ async fn that_waits() -> Gateway {
     let seldom = Duration::from_secs(24 * 3600);
     let set = |config: &mut metagov::config::Config| config.poll_interval = seldom;
     Gateway::start_with(set, vec![stand::plugin()]).await
-}
-
-/// Starts a process that closes so soon.
-async fn start_until(api: &Api, process_type: &str, open_for: Duration) -> Process {
-    let parameters = match process_type {
-        "ballot.vote" => json!({"title": "Lunch?", "options": ["soup", "bread"]}),
-        _ => json!({}),
-    };
-    let request = StartProcessRequest {
-        community_id: "co-op".into(),
-        process_type: process_type.into(),
-        parameters: object(parameters),
-        close_time: Some(after(open_for)),
-        ..Default::default()
-    };
-    api.start_request(request).await.unwrap()
 }
 
 async fn start(api: &Api, community: &str) -> Process {
@@ -138,7 +122,7 @@ async fn close_time_fires_after_a_restart() {
     let later = start_until(&gateway.api, "ballot.vote", Duration::from_secs(10)).await;
     let at = std::time::SystemTime::try_from(due.close_time.unwrap()).unwrap();
     assert_eq!(gateway.api.process(&due.process_id).await.unwrap(), due);
-    let gateway = gateway.restart_after(async move {
+    let gateway = gateway.restart_after(async move |_| {
         let left = at.duration_since(std::time::SystemTime::now());
         tokio::time::sleep(left.unwrap_or_default()).await;
     });

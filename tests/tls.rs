@@ -33,7 +33,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use crate::harness::{Api, Binary, PATIENCE, admin_token, carried};
+use crate::harness::{Api, Binary, Home, PATIENCE, admin_token, carried};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -97,18 +97,18 @@ struct Secure {
     running: Running,
     token: String,
     pair: Pair,
-    _folder: TempDir,
+    _home: Home,
 }
 
 impl Secure {
     async fn start(set: impl FnOnce(&mut Config)) -> Self {
-        let (folder, pair) = (tempfile::tempdir().unwrap(), Pair::new());
+        let (home, pair) = (Home::new(), Pair::new());
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_listen: "127.0.0.1:0".parse().unwrap(),
-            data_dir: folder.path().join("data"),
             ..Config::default()
         };
+        home.furnish(&mut config);
         config.access.tls_cert = Some(pair.cert());
         config.access.tls_key = Some(pair.key());
         config.access.public_tls_cert = Some(pair.cert());
@@ -122,7 +122,7 @@ impl Secure {
             running,
             token: admin_token(&data),
             pair,
-            _folder: folder,
+            _home: home,
         }
     }
 
@@ -293,17 +293,17 @@ fn address(server: &Binary) -> SocketAddr {
         .unwrap()
 }
 
-fn serve(pair: &Pair) -> (Binary, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
+fn serve(pair: &Pair) -> (Binary, Home) {
+    let home = Home::new();
     let flags = pair.flags("--tls-cert", "--tls-key");
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    (Binary::serve(folder.path(), &flags), folder)
+    (Binary::serve(&home, &flags), home)
 }
 
 #[tokio::test]
 async fn a_new_pair_that_cannot_be_used_leaves_the_old_one() {
     let pair = Pair::new();
-    let (server, _folder) = serve(&pair);
+    let (server, _home) = serve(&pair);
     let (_, other_key) = made(|_| ());
     for (file, content) in [(pair.key(), other_key.as_str()), (pair.cert(), "no PEM")] {
         fs::write(file, content).unwrap();
@@ -324,7 +324,7 @@ async fn a_new_pair_that_cannot_be_used_leaves_the_old_one() {
 #[tokio::test]
 async fn sighup_reads_the_certificate_again() {
     let pair = Pair::new();
-    let (server, _folder) = serve(&pair);
+    let (server, _home) = serve(&pair);
     let pid = server.pid().to_string();
     let hangup = Command::new("kill").args(["-HUP", &pid]).status();
     assert!(hangup.unwrap().success());

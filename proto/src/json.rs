@@ -69,7 +69,8 @@ pub fn unsayable(fields: &Struct) -> Option<String> {
         .find_map(|(key, value)| unsayable_value(value, &format!("/{}", escape(key))))
 }
 
-fn unsayable_value(value: &ProtoValue, at: &str) -> Option<String> {
+/// The same for any value, whose own JSON pointer is `at`.
+pub fn unsayable_value(value: &ProtoValue, at: &str) -> Option<String> {
     match value.kind.as_ref()? {
         Kind::NumberValue(number) if !number.is_finite() => Some(at.to_owned()),
         Kind::ListValue(list) => list

@@ -7,6 +7,7 @@
 //! reads this but `lib.rs`, `main.rs` and `listen`, whose limits are most of one group.
 
 mod access;
+mod database;
 mod limits;
 mod operator;
 mod outgoing;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 pub use access::Access;
+pub use database::{Database, Notify};
 pub use limits::Limits;
 pub use operator::Operator;
 pub use outgoing::{Outgoing, Resolver};
@@ -57,13 +59,26 @@ pub struct Config {
     #[arg(long, value_name = "FOLDER", default_value = "./metagov-data")]
     pub data_dir: PathBuf,
 
-    /// The database. Default: the SQLite file `metagov.db` in `--data-dir`.
+    /// The database: a SQLite file, or a Postgres. Default: the SQLite file `metagov.db` in `--data-dir`.
+    ///
+    /// postgres://user:password@host/database for Postgres, 14 or newer.
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
+
+    /// How the database is used.
+    #[command(flatten)]
+    pub database: Database,
 
     /// How long events are kept. Default 30d. At least 1m.
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MINUTE, 36_500 * DAY), default_value = "30d")]
     pub event_retention: Duration,
+
+    /// After what silence another gateway takes over what one does. Default 5s. 1s to 1m.
+    ///
+    /// Only where several gateways use one Postgres: each says five times within this time
+    /// that it lives.
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, Duration::from_secs(1), MINUTE), default_value = "5s")]
+    pub replica_lease: Duration,
 
     /// How often a platform that sends no webhooks is asked. Default 60s. 100ms to 1d.
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, MS_100, DAY), default_value = "60s")]
@@ -94,6 +109,13 @@ pub struct Config {
     /// How it is logged, on stderr. Default auto.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
+
+    /// Where traces are sent, by OTLP over gRPC: http://127.0.0.1:4317. Default none.
+    ///
+    /// Headers, sampling and attributes are set by OpenTelemetry's own variables, such as
+    /// OTEL_EXPORTER_OTLP_HEADERS.
+    #[arg(long, value_name = "URL", value_parser = values::public_url)]
+    pub otlp_endpoint: Option<Url>,
 
     /// Who may call.
     #[command(flatten)]
@@ -135,7 +157,7 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#')
 
 impl Config {
     /// The URL of the database: `database_url`, or the file in the data folder.
-    pub fn database(&self) -> String {
+    pub fn database_url(&self) -> String {
         self.database_url.clone().unwrap_or_else(|| {
             let file = self.data_dir.join("metagov.db");
             let path = percent_encode(file.as_os_str().as_encoded_bytes(), NOT_IN_PATH);
@@ -270,9 +292,9 @@ mod tests {
     fn the_database_is_a_file_in_the_data_folder_unless_said_otherwise() {
         let config = parse(&["--data-dir", "/srv/50% off?"]).unwrap();
         let url = "sqlite:///srv/50%25%20off%3F/metagov.db?mode=rwc";
-        assert_eq!(config.database(), url);
+        assert_eq!(config.database_url(), url);
         let config = parse(&["--database-url", "sqlite::memory:"]).unwrap();
-        assert_eq!(config.database(), "sqlite::memory:");
+        assert_eq!(config.database_url(), "sqlite::memory:");
     }
 
     #[test]

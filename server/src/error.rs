@@ -6,7 +6,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CommunityId, DeliveryId, IdentityId, InstallationId, ProcessId, ProcessState, Time, TokenId,
+    CommunityId, DeliveryId, IdentityId, InstallationId, ProcessId, ProcessState, SubscriptionId,
+    Time, TokenId,
 };
 
 /// What everything in the gateway answers with.
@@ -77,6 +78,9 @@ pub enum Error {
     /// Somebody changed it first.
     #[error("somebody changed it first; read it again and retry with the new etag")]
     Changed,
+    /// Another gateway does it, since this one did not say for long that it lives.
+    #[error("another gateway has taken this over; call again")]
+    ClaimLost,
     /// The cursor is damaged.
     #[error("the cursor is damaged; send one exactly as it was received, or start_at EARLIEST")]
     CursorInvalid,
@@ -156,6 +160,12 @@ pub enum Error {
     /// The redirect address is not one of the operator's.
     #[error("redirect_uri is not one that the operator allows with --redirect-uris")]
     RedirectNotAllowed,
+    /// The subscription was moved while it was watched.
+    #[error("the subscription {0} was moved; watch it again, and it goes on at its new place")]
+    Moved(SubscriptionId),
+    /// The principal may have no more subscriptions.
+    #[error("the principal has {0} subscriptions, and may have no more; delete one first")]
+    TooManySubscriptions(u64),
     /// Too many at once.
     #[error("too many requests; wait and call again")]
     RateLimited(Duration),
@@ -165,6 +175,15 @@ pub enum Error {
     /// The database does not answer.
     #[error("the database does not answer; call again")]
     StoreUnavailable,
+    /// The database takes no changes: a standby, or a file that may not be written.
+    #[error(
+        "the database is read-only; reads go on, the operator must lead the gateway to one that can be written"
+    )]
+    StoreReadOnly,
+    /// Others changed the same at the same time, each time that it was tried. The
+    /// writer's callers get [`Error::StoreUnavailable`] instead.
+    #[error("others change the same all the time; call again")]
+    Contended,
     /// The disk is full.
     #[error("the disk of the gateway is full; reads go on, the operator must make room")]
     StorageFull,
@@ -217,6 +236,8 @@ pub enum Thing {
     Delivery(DeliveryId),
     /// A token.
     Token(TokenId),
+    /// A subscription of the caller's.
+    Subscription(SubscriptionId),
     /// A webhook; what was wrong with the address is not said.
     Webhook,
 }
@@ -243,6 +264,7 @@ impl fmt::Display for Thing {
             Self::Identity(id) => write!(f, "the identity {id}"),
             Self::Delivery(id) => write!(f, "the delivery {id}"),
             Self::Token(id) => write!(f, "the token {id}"),
+            Self::Subscription(id) => write!(f, "the subscription {id}"),
             Self::Webhook => write!(f, "the webhook"),
         }
     }

@@ -1,5 +1,5 @@
-//! The command line of `metagov`: `serve`, `migrate` and `rekey`, and the verbs that are
-//! clients.
+//! The command line of `metagov`: `serve`, `migrate`, `rekey`, `backup` and `restore`, and
+//! the verbs that are clients.
 //!
 //! Exit codes: see [`metagov::cli`].
 
@@ -14,11 +14,13 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use metagov::{
     StartError,
-    cli::{Audit, Deliveries, Exit, Failure, Tokens, Webhooks, apply::Apply},
+    cli::{Completions, Exit, Failure, Manual, Verbs},
     config::{self, Config, Operator},
     plugins,
+    traces::Traces,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -54,20 +56,38 @@ enum Verb {
         #[command(flatten)]
         config: Box<Config>,
     },
-    /// Makes a community of a running gateway as a document says.
-    Apply(Apply),
-    /// Creates, lists and revokes the tokens of a running gateway.
-    #[command(subcommand)]
-    Token(Tokens),
-    /// Lists who changed what or was refused, and verifies that nobody changed the list.
-    #[command(subcommand)]
-    Audit(Audit),
-    /// Lists what platforms delivered to a running gateway, and tries again what failed.
-    #[command(subcommand)]
-    Delivery(Deliveries),
-    /// Changes the addresses at which platforms reach a running gateway.
-    #[command(subcommand)]
-    Webhook(Webhooks),
+    /// Writes all that the database holds into one file, also while a gateway serves it.
+    ///
+    /// The file holds personal data, and secrets only encrypted: what opens them, the
+    /// master key, is not in it. Keep a copy of that key elsewhere.
+    #[command(after_help = config::SYNTAX)]
+    Backup {
+        /// The file, `-` for the standard output.
+        file: PathBuf,
+        /// Replaces a file that is there already.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        config: Box<Config>,
+    },
+    /// Fills a new database from a backup, while no gateway runs; of whichever kind.
+    ///
+    /// Needs the master key of the gateway that was backed up. The feed gets a new id:
+    /// cursors of before are refused as foreign.
+    #[command(after_help = config::SYNTAX)]
+    Restore {
+        /// The file, `-` for the standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        config: Box<Config>,
+    },
+    #[command(flatten)]
+    Client(Box<Verbs>),
+    /// Prints what a shell needs to complete this command line.
+    Completions(Completions),
+    /// Prints the manual page, or writes the pages of all verbs into a folder.
+    #[command(name = "man")]
+    Manual(Manual),
     /// Prints the version.
     Version,
 }
@@ -98,12 +118,18 @@ fn begin() -> Result<(), Failure> {
             if let Some(serve) = matches.subcommand_matches("serve") {
                 config.operator = operator.given(serve);
             }
-            log::start(&config).map_err(other)?;
+            let runtime = runtime(Builder::new_multi_thread())?;
+            let traces = traces(&config, &runtime)?;
+            log::start_with(&config, traces.as_ref()).map_err(other)?;
             warn_of_unknown_variables(&command);
-            finish(
-                runtime(Builder::new_multi_thread())?,
-                serve(*config, plugins),
-            )
+            finish(runtime, async {
+                let served = serve(*config, plugins).await;
+                if let Some(traces) = traces {
+                    // It waits without being asynchronous.
+                    _ = tokio::task::spawn_blocking(|| traces.end()).await;
+                }
+                served
+            })
         }
         Verb::Migrate(config) => {
             log::start(&config).map_err(other)?;
@@ -117,11 +143,23 @@ fn begin() -> Result<(), Failure> {
             let rekey = rekey(&config, new_master_key_file.as_deref());
             finish(runtime(Builder::new_current_thread())?, rekey)
         }
-        Verb::Apply(apply) => call(apply.run(&mut io::stdout())),
-        Verb::Token(tokens) => call(tokens.run(&mut io::stdout())),
-        Verb::Audit(audit) => call(audit.run(&mut io::stdout())),
-        Verb::Delivery(deliveries) => call(deliveries.run(&mut io::stdout())),
-        Verb::Webhook(webhooks) => call(webhooks.run(&mut io::stdout())),
+        Verb::Backup {
+            file,
+            force,
+            config,
+        } => {
+            log::start(&config).map_err(other)?;
+            let backup = backup(&config, &file, force);
+            finish(runtime(Builder::new_current_thread())?, backup)
+        }
+        Verb::Restore { file, config } => {
+            log::start(&config).map_err(other)?;
+            let restore = restore(&config, &file);
+            finish(runtime(Builder::new_current_thread())?, restore)
+        }
+        Verb::Client(verbs) => call(verbs.run(&mut io::stdout())),
+        Verb::Completions(completions) => completions.run(command, &mut io::stdout()),
+        Verb::Manual(manual) => manual.run(command, &mut io::stdout()),
         Verb::Version => {
             println!("metagov {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -146,6 +184,19 @@ fn warn_of_unknown_variables(command: &clap::Command) {
         let (variable, nearest) = (unknown.name, unknown.nearest);
         tracing::warn!("{variable} is no setting; did you mean {nearest}?");
     }
+}
+
+/// The way to the collector, if there is one.
+fn traces(config: &Config, runtime: &Runtime) -> Result<Option<Traces>, Failure> {
+    let Some(endpoint) = &config.otlp_endpoint else {
+        return Ok(None);
+    };
+    // Only the first call counts: https needs it, and what comes later takes the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _inside = runtime.enter();
+    let traces = Traces::to(endpoint.as_str());
+    let failed = |why| other(format!("--otlp-endpoint (METAGOV_OTLP_ENDPOINT): {why}"));
+    traces.map(Some).map_err(failed)
 }
 
 fn runtime(mut builder: Builder) -> Result<Runtime, Failure> {
@@ -224,6 +275,32 @@ async fn rekey(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn backup(config: &Config, file: &Path, force: bool) -> Result<(), Failure> {
+    let done = metagov::backup(config, file, force, &mut progress()).await;
+    let done = done.map_err(failed)?;
+    // The standard output may be the backup itself.
+    eprintln!("{done}");
+    Ok(())
+}
+
+async fn restore(config: &Config, file: &Path) -> Result<(), Failure> {
+    let done = metagov::restore(config, file, &mut progress()).await;
+    println!("{}", done.map_err(failed)?);
+    Ok(())
+}
+
+/// On a terminal, one line that shows how far it is, and is gone in the end.
+fn progress() -> impl FnMut(&str, u64) {
+    let style = ProgressStyle::with_template("{spinner} {msg} {human_pos} rows, {elapsed}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let shown = ProgressBar::new_spinner().with_style(style);
+    let shown = shown.with_finish(ProgressFinish::AndClear);
+    move |table, rows| {
+        shown.set_message(table.to_owned());
+        shown.set_position(rows);
+    }
+}
+
 fn failed(error: StartError) -> Failure {
     other(error)
 }
@@ -254,15 +331,18 @@ mod tests {
     fn verbs_of_clients_take_only_their_connection_from_variables() {
         let command = config::with_variables(Line::command());
         let connection = ["endpoint", "token", "data_dir", "ca", "insecure_plaintext"];
-        let clients = ["apply", "token", "audit", "delivery", "webhook"];
+        let clients = Verbs::augment_subcommands(clap::Command::new("metagov"));
+        let clients = clients.get_subcommands().map(clap::Command::get_name);
         let mut verbs: Vec<&clap::Command> = clients
-            .iter()
             .map(|name| command.find_subcommand(name).unwrap())
             .collect();
         while let Some(verb) = verbs.pop() {
             verbs.extend(verb.get_subcommands());
             let with = verb.get_arguments().filter(|arg| arg.get_env().is_some());
-            let with: Vec<&str> = with.map(|arg| arg.get_id().as_str()).collect();
+            let with = with.map(|arg| arg.get_id().as_str());
+            // Where they work is a setting, too.
+            let with = with.filter(|id| !["community", "communities"].contains(id));
+            let with: Vec<&str> = with.collect();
             let own = verb.get_subcommands().next().is_none();
             let expected = if own { &connection[..] } else { &[] };
             assert_eq!(with, expected, "{}", verb.get_name());

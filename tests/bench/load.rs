@@ -34,6 +34,12 @@ where
 }
 
 pub(crate) fn median(figures: &mut [f64]) -> f64 {
+    quantile(figures, 0.5)
+}
+
+/// The figure that this share of them is not above.
+pub(crate) fn quantile(figures: &mut [f64], share: f64) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    let at = (figures.len() as f64 * share) as usize;
+    figures[at.min(figures.len() - 1)]
 }

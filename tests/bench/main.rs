@@ -5,6 +5,7 @@
 //! Rates are medians of rounds in which the contestants take turns, so that a machine
 //! that slows down slows both. Nothing here passes or fails: it prints.
 
+mod feed;
 mod load;
 mod servers;
 
@@ -16,7 +17,7 @@ use metagov_proto::v1::{
     WatchEventsRequest, community_service_client::CommunityServiceClient,
     event_service_client::EventServiceClient, identity_service_client::IdentityServiceClient,
 };
-use servers::{Server, Way, noop};
+use servers::{Base, Server, Way, echo, noop};
 use tonic::Status;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -31,6 +32,9 @@ fn main() {
     if std::env::args().any(|arg| arg == noop::ARGUMENT) {
         return noop::serve();
     }
+    if std::env::args().any(|arg| arg == echo::ARGUMENT) {
+        return echo::serve();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -38,6 +42,10 @@ fn main() {
 }
 
 async fn run() {
+    // The feed alone: cargo bench --bench load -- feed
+    if std::env::args().any(|arg| arg == "feed") {
+        return on_both().await;
+    }
     start_up().await;
     let gateway = Server::gateway().await;
     println!("idle memory: {} KiB", gateway.resident());
@@ -53,6 +61,24 @@ async fn run() {
     drop(open);
     appends(&channels).await;
     subscribers(&gateway).await;
+    drop(gateway);
+    on_both().await;
+}
+
+/// What the feed costs on each kind of database, each time on a new one.
+async fn on_both() {
+    feed::long_log(&Base::sqlite()).await;
+    feed::latency(&Base::sqlite(), 1).await;
+    feed::idle(&Base::sqlite()).await;
+    let Some(base) = Base::postgres().await else {
+        println!("Postgres: skipped, since METAGOV_TEST_POSTGRES_URL names no server");
+        return;
+    };
+    feed::long_log(&base).await;
+    for replicas in [1, 2] {
+        let base = Base::postgres().await.expect("another database");
+        feed::latency(&base, replicas).await;
+    }
 }
 
 /// From an empty folder to the first answer.

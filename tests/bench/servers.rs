@@ -1,13 +1,16 @@
 //! The contestants, each in a process of its own.
 
+mod base;
+
 use std::{
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
+use metagov_proto::v1::WatchEventsResponse;
 use tempfile::TempDir;
 use tonic::{
     Request, Status,
@@ -16,6 +19,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+pub(crate) use base::Base;
 
 /// A connection that sends the token, if there is one, with every call.
 pub(crate) type Way = InterceptedService<Channel, Bearer>;
@@ -36,11 +41,15 @@ impl Interceptor for Bearer {
 
 /// A server in a process of its own.
 pub(crate) struct Server {
+    command: Command,
     child: Child,
     endpoint: Endpoint,
     /// From the start of the process to its first answer.
     pub(crate) ready: Duration,
-    folder: TempDir,
+    /// With its token.
+    data: PathBuf,
+    /// With the database, where that is its alone.
+    _folder: Option<TempDir>,
 }
 
 impl Server {
@@ -56,60 +65,70 @@ impl Server {
 
     async fn gateway_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (api, public) = (free_port(), free_port());
-        let mut command = Command::new(program());
-        command
-            .args([
-                "serve",
-                "--listen",
-                &api,
-                "--public-listen",
-                &public,
-                "--log",
-                "warn",
-            ])
-            .args(flags)
-            .arg("--data-dir")
-            .arg(folder.path().join("data"));
-        Self::start(command, &api, folder).await
+        let data = folder.path().join("data");
+        let (command, api) = serve(&data, flags.iter().copied());
+        Self::start(command, &api, data, Some(folder)).await
+    }
+
+    /// The release build of the gateway, on this database.
+    pub(crate) async fn on(base: &Base) -> Self {
+        let flags = base.flags();
+        let (command, api) = serve(&base.data(), flags.iter().map(String::as_str));
+        Self::start(command, &api, base.data(), None).await
     }
 
     /// Bare tonic with a service that does nothing.
     pub(crate) async fn noop() -> Self {
-        let (folder, address) = (tempfile::tempdir().expect("a folder"), free_port());
+        let address = free_port();
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args([noop::ARGUMENT, &address]);
-        Self::start(command, &address, folder).await
+        Self::start(command, &address, PathBuf::new(), None).await
     }
 
-    async fn start(mut command: Command, address: &str, folder: TempDir) -> Self {
+    /// Bare tonic that sends a message to its readers until they have so many events.
+    pub(crate) async fn echo(sample: &WatchEventsResponse, events: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, address) = (folder.path().join("message"), free_port());
+        std::fs::write(&file, prost::Message::encode_to_vec(sample)).expect("a file");
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg(echo::ARGUMENT).arg(&file);
+        command.args([&events.to_string(), &address]);
+        Self::start(command, &address, PathBuf::new(), Some(folder)).await
+    }
+
+    async fn start(
+        mut command: Command,
+        address: &str,
+        data: PathBuf,
+        folder: Option<TempDir>,
+    ) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        command.stdin(Stdio::null());
         let begin = Instant::now();
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        let ready = loop {
-            if let Ok(channel) = endpoint.connect().await {
-                let check = HealthClient::new(channel)
-                    .check(HealthCheckRequest::default())
-                    .await;
-                if check.is_ok() {
-                    break begin.elapsed();
-                }
-            }
-            assert!(
-                begin.elapsed() < Duration::from_secs(30),
-                "{address} does not answer"
-            );
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        };
+        let child = command.spawn().expect("the program starts");
+        answers(&endpoint, begin).await;
         Self {
+            command,
             child,
             endpoint,
-            ready,
-            folder,
+            ready: begin.elapsed(),
+            data,
+            _folder: folder,
         }
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again, and waits until it answers.
+    pub(crate) async fn restart(&mut self) {
+        let begin = Instant::now();
+        self.child = self.command.spawn().expect("the program starts");
+        answers(&self.endpoint, begin).await;
+        self.ready = begin.elapsed();
     }
 
     pub(crate) async fn channels(&self, count: usize) -> Vec<Way> {
@@ -124,7 +143,7 @@ impl Server {
 
     /// What a gateway that wants tokens leaves in its data folder.
     fn token(&self) -> Option<MetadataValue<Ascii>> {
-        let file = self.folder.path().join("data/admin.token");
+        let file = self.data.join("admin.token");
         let token = std::fs::read_to_string(file).ok()?;
         let value = format!("Bearer {}", token.trim_end());
         Some(value.parse().expect("a token is visible ASCII"))
@@ -147,9 +166,40 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
+}
+
+/// Waits for the first answer.
+async fn answers(endpoint: &Endpoint, begin: Instant) {
+    loop {
+        if let Ok(channel) = endpoint.connect().await {
+            let check = HealthClient::new(channel)
+                .check(HealthCheckRequest::default())
+                .await;
+            if check.is_ok() {
+                return;
+            }
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "{} does not answer",
+            endpoint.uri()
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The command that serves on a data folder, and where.
+fn serve<'a>(data: &Path, flags: impl IntoIterator<Item = &'a str>) -> (Command, String) {
+    let (api, public) = (free_port(), free_port());
+    let mut command = Command::new(program());
+    command
+        .args(["serve", "--listen", &api, "--public-listen", &public])
+        .args(["--log", "warn", "--data-dir"])
+        .arg(data)
+        .args(flags);
+    (command, api)
 }
 
 /// `target/release/metagov`, which `make bench` builds before.
@@ -176,6 +226,8 @@ fn free_port() -> String {
         }
     }
 }
+
+pub(crate) mod echo;
 
 /// Bare tonic with a service that does nothing.
 pub(crate) mod noop {

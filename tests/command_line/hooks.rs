@@ -6,10 +6,8 @@ use metagov_proto::v1::{GetInstallationRequest, Installation};
 use serde_json::{Value, json};
 use wiremock::MockServer;
 
-use super::{list, nothing, run};
+use super::{UNKNOWN, list, nothing, run};
 use crate::{fakes::http, harness::Gateway, stage};
-
-const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// A gateway whose community has a stage.
 async fn with_stage() -> (Gateway, MockServer, Installation) {

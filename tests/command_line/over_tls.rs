@@ -5,30 +5,26 @@ use std::{fs, path::PathBuf};
 use rcgen::{CertificateParams, KeyPair};
 
 use super::{Ran, run_with};
-use crate::harness::Binary;
+use crate::harness::{Binary, Home};
 
 /// A gateway with a certificate of its own, and the file of that.
 struct Secure {
     gateway: Binary,
-    folder: tempfile::TempDir,
+    home: Home,
     certificate: PathBuf,
 }
 
 impl Secure {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = (
-            folder.path().join("cert.pem"),
-            folder.path().join("key.pem"),
-        );
+        let home = Home::new();
+        let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
         let own = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let signed = params.self_signed(&own).unwrap();
         fs::write(&certificate, signed.pem()).unwrap();
         fs::write(&key, own.serialize_pem()).unwrap();
-        let data = folder.path().join("data");
         let gateway = Binary::serve(
-            &data,
+            &home,
             &[
                 "--tls-cert",
                 certificate.to_str().unwrap(),
@@ -38,7 +34,7 @@ impl Secure {
         );
         Self {
             gateway,
-            folder,
+            home,
             certificate,
         }
     }
@@ -47,7 +43,7 @@ impl Secure {
     async fn run(&self, scheme: &str, flags: &[&str]) -> Ran {
         let address = self.gateway.endpoint.rsplit('/').next().unwrap();
         let endpoint = format!("{scheme}://{address}");
-        let data = self.folder.path().join("data");
+        let data = self.home.data();
         let variables = [
             ("METAGOV_ENDPOINT", endpoint.as_str()),
             ("METAGOV_DATA_DIR", data.to_str().unwrap()),

@@ -7,13 +7,15 @@ use std::{
     sync::mpsc,
 };
 
-use super::{Api, PATIENCE, admin_token};
+use super::{Api, Home, PATIENCE, admin_token};
 
-/// `metagov serve` on a data folder.
+/// `metagov serve` in a home.
 pub(crate) struct Binary {
     child: Child,
     /// Where gRPC is served.
     pub(crate) endpoint: String,
+    /// Where webhooks are.
+    pub(crate) public: String,
     /// The one that the first start made.
     pub(crate) token: String,
     /// Lines of the log from here on.
@@ -45,13 +47,21 @@ impl Binary {
     }
 
     /// Serves on ports that the system chooses; returns once it does.
-    pub(crate) fn serve(data: &Path, args: &[&str]) -> Self {
-        Self::serve_in(data, args, &[])
+    pub(crate) fn serve(home: &Home, args: &[&str]) -> Self {
+        Self::serve_in(home, args, &[])
     }
 
     /// The same, with more in its environment.
-    pub(crate) fn serve_in(data: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let data = data.to_str().unwrap();
+    pub(crate) fn serve_in(home: &Home, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start(home, &home.data(), args, environment)
+    }
+
+    /// One more on a database that is served, which must be a Postgres.
+    pub(crate) fn replica(home: &Home, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start(home, &home.another_data(), args, environment)
+    }
+
+    fn start(home: &Home, data: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let own = [
             "serve",
             "--listen",
@@ -59,14 +69,14 @@ impl Binary {
             "--public-listen",
             "127.0.0.1:0",
             "--data-dir",
-            data,
+            data.to_str().unwrap(),
             // Platforms are faked on this machine, over http.
             "--allow-http",
             "--allow-cidr",
             "127.0.0.0/8",
         ];
         let mut command = Self::command(&[&own, args].concat());
-        command
+        home.let_in(&mut command)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -84,11 +94,12 @@ impl Binary {
                 found.and_then(|a| a.as_str()).expect("an address")
             )
         };
-        let endpoint = address("api");
+        let (endpoint, public) = (address("api"), address("public"));
         Self {
             child,
             endpoint,
-            token: admin_token(Path::new(data)),
+            public,
+            token: admin_token(&home.data()),
             log,
         }
     }

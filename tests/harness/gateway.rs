@@ -1,5 +1,7 @@
 //! The gateway inside the test's process.
 
+use std::sync::Arc;
+
 use metagov::{
     Running,
     config::Config,
@@ -11,14 +13,14 @@ use metagov_proto::{
         access_service_client::AccessServiceClient, action_service_client::ActionServiceClient,
         community_service_client::CommunityServiceClient, event_service_client::EventServiceClient,
         identity_service_client::IdentityServiceClient, plugin_service_client::PluginServiceClient,
-        process_service_client::ProcessServiceClient, *,
+        process_service_client::ProcessServiceClient,
+        subscription_service_client::SubscriptionServiceClient, *,
     },
 };
 use serde_json::Value;
-use tempfile::TempDir;
 use tonic::Status;
 
-use super::{Line, Watcher, admin_token, line, object};
+use super::{Home, Kind, Line, Watcher, admin_token, line, object};
 
 /// A gateway that serves, on a database of its own.
 pub(crate) struct Gateway {
@@ -27,7 +29,7 @@ pub(crate) struct Gateway {
     /// Where webhooks and public actions are, as in `http://127.0.0.1:1234`.
     pub(crate) public: String,
     running: Running,
-    folder: TempDir,
+    home: Arc<Home>,
     config: Config,
 }
 
@@ -39,6 +41,16 @@ impl Gateway {
 
     /// With settings changed and plugins added.
     pub(crate) async fn start_with(set: impl FnOnce(&mut Config), more: Vec<Plugin>) -> Self {
+        Self::start_in(Home::new(), set, more).await
+    }
+
+    /// The same in a place that the test chose.
+    pub(crate) async fn start_in(
+        home: impl Into<Arc<Home>>,
+        set: impl FnOnce(&mut Config),
+        more: Vec<Plugin>,
+    ) -> Self {
+        let home = home.into();
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_listen: "127.0.0.1:0".parse().unwrap(),
@@ -47,56 +59,78 @@ impl Gateway {
         // Platforms are faked on this machine, over http.
         config.outgoing.allow_http = true;
         config.outgoing.allow_cidr = vec!["127.0.0.0/8".parse().unwrap()];
+        home.furnish(&mut config);
         set(&mut config);
-        let folder = tempfile::tempdir().unwrap();
-        config.data_dir = folder.path().join("data");
-        Self::run(folder, config, more).await
+        Self::run(home, config, more).await
+    }
+
+    /// Two with every plugin and the default settings, on one Postgres.
+    pub(crate) async fn start_two() -> (Self, Self) {
+        let first = Self::start_in(Home::on(Kind::Postgres), |_| (), vec![]).await;
+        let second = first.replica(|_| (), vec![]).await;
+        (first, second)
+    }
+
+    /// One more on the database of this one, which must be a Postgres, with its settings
+    /// and a data folder of its own.
+    pub(crate) async fn replica(&self, set: impl FnOnce(&mut Config), more: Vec<Plugin>) -> Self {
+        let mut config = self.config.clone();
+        config.data_dir = self.home.another_data();
+        set(&mut config);
+        Self::run(self.home.clone(), config, more).await
     }
 
     /// Stops it, which drains, and starts it again on the same database.
     pub(crate) async fn restart(self, more: Vec<Plugin>) -> Self {
-        let Self {
-            running,
-            folder,
-            config,
-            ..
-        } = self;
-        running.stop().await.unwrap();
-        Self::run(folder, config, more).await
+        self.running.stop().await.unwrap();
+        Self::run(self.home, self.config, more).await
     }
 
     /// Stops it, lets some time pass or something be done, and starts it again.
-    pub(crate) async fn restart_after(self, meanwhile: impl Future<Output = ()>) -> Self {
-        let Self {
-            running,
-            folder,
-            config,
-            ..
-        } = self;
-        running.stop().await.unwrap();
-        meanwhile.await;
-        Self::run(folder, config, vec![]).await
-    }
-
-    /// Stops it, which drains; the folder with the database stays as long as it is held.
-    pub(crate) async fn stop(self) -> TempDir {
+    pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Home)) -> Self {
         self.running.stop().await.unwrap();
-        self.folder
+        meanwhile(&self.home).await;
+        Self::run(self.home, self.config, vec![]).await
     }
 
-    async fn run(folder: TempDir, config: Config, more: Vec<Plugin>) -> Self {
+    /// Stops it, which drains; what it kept stays as long as this is held.
+    pub(crate) async fn stop(self) -> Arc<Home> {
+        self.running.stop().await.unwrap();
+        self.home
+    }
+
+    /// With these settings, on what is there, with its token.
+    pub(crate) async fn open(
+        home: impl Into<Arc<Home>>,
+        config: Config,
+        more: Vec<Plugin>,
+    ) -> Self {
+        Self::run(home.into(), config, more).await
+    }
+
+    /// The settings that it runs with.
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
+    }
+
+    async fn run(home: Arc<Home>, config: Config, more: Vec<Plugin>) -> Self {
         let all = plugins::all().into_iter().chain(more).collect();
         let running = metagov::run(config.clone(), all).await.unwrap();
         let endpoint = format!("http://{}", running.api);
-        let api = Api::connect(&endpoint, &admin_token(&config.data_dir)).await;
+        let api = Api::connect(&endpoint, &admin_token(&home.data())).await;
         let public = format!("http://{}", running.public);
         Self {
             api,
             public,
             running,
-            folder,
+            home,
             config,
         }
+    }
+
+    /// Where it keeps what it keeps.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Where gRPC is served, as in `http://127.0.0.1:1234`.
@@ -114,14 +148,14 @@ impl Gateway {
         Api::connect(&self.endpoint(), token).await
     }
 
-    /// The token that its first start made.
+    /// The token that the first start on its database made.
     pub(crate) fn admin_token(&self) -> String {
-        admin_token(&self.data())
+        admin_token(&self.home.data())
     }
 
-    /// The folder with the database.
+    /// Its data folder; on SQLite the one with the database.
     pub(crate) fn data(&self) -> std::path::PathBuf {
-        self.folder.path().join("data")
+        self.config.data_dir.clone()
     }
 }
 
@@ -164,6 +198,10 @@ impl Api {
 
     pub(crate) fn identities(&self) -> IdentityServiceClient<Line> {
         IdentityServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn subscriptions(&self) -> SubscriptionServiceClient<Line> {
+        SubscriptionServiceClient::new(self.channel.clone())
     }
 
     /// Creates a token; its secret.

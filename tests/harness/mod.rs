@@ -1,20 +1,24 @@
 //! The real server in a folder of its own, and what tests ask of it.
 //!
 //! [`Gateway`] runs inside the test's process, on ports that the system chose and an own
-//! database; [`Binary`] is the real program, which can be killed. [`Watcher`] reads the
-//! feed; [`Fault`] is an error as a driver reads it; [`raw`] sends what no client would.
+//! database; [`Binary`] is the real program, which can be killed. Both live in a [`Home`],
+//! whose database is of the [`Kind`] that the run is about. [`Watcher`] reads the feed; [`Fault`] is an error as a driver reads it; [`raw`] sends what no client would.
 
 mod binary;
 mod fault;
 mod gateway;
+mod home;
 mod line;
+mod postgres;
 pub(crate) mod raw;
 mod watcher;
 
 pub(crate) use binary::Binary;
 pub(crate) use fault::{Fault, fault};
 pub(crate) use gateway::{Api, Gateway};
+pub(crate) use home::{Home, Kind};
 pub(crate) use line::{Line, admin_token, carried, line};
+pub(crate) use postgres::Cluster;
 pub(crate) use watcher::Watcher;
 
 use metagov_proto::json;

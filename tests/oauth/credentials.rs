@@ -12,9 +12,9 @@ use wiremock::ResponseTemplate;
 
 use super::{
     provider::steward,
-    scene::{Scene, browser, install},
+    scene::{Scene, browser, install, plugins},
 };
-use crate::harness::fault;
+use crate::harness::{Home, Kind, fault};
 
 /// A scene whose community has enabled the plugin with a token of so many seconds.
 async fn enabled(life: u64) -> (Scene, Installation) {
@@ -72,6 +72,28 @@ async fn of_many_who_need_it_one_renews() {
     }
     assert_eq!(scene.provider.asked_for("refresh_token"), 1);
     assert_eq!(scene.provider.state().said_with.len(), 32);
+}
+
+/// Each knows only of itself what runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_gateways_one_renews() {
+    let scene = Scene::open_in(Home::on(Kind::Postgres), |_| ()).await;
+    scene.provider.state().life = Some(3600);
+    scene.installs("commons", steward("north")).await;
+    let other = scene.gateway.replica(|_| (), plugins()).await;
+    expires(&scene).await;
+    scene.provider.state().delay = Duration::from_secs(1);
+    let mut saying = JoinSet::new();
+    for number in 0..16 {
+        let api = [&scene.gateway.api, &other.api][number % 2].clone();
+        let words = json!({ "text": "All together" });
+        saying.spawn(async move { api.perform("commons", "plaza.say", words).await });
+    }
+    for said in saying.join_all().await {
+        said.unwrap();
+    }
+    assert_eq!(scene.provider.asked_for("refresh_token"), 1);
+    assert_eq!(scene.provider.state().said_with.len(), 16);
 }
 
 /// The provider takes each refresh token once: one that was lost would end it all.
@@ -262,11 +284,10 @@ async fn what_nobody_ended_is_swept_away() {
     let scene = Scene::open().await;
     scene.asked(install("commons")).await;
     scene
-        .change_rows("UPDATE authorization SET expire_time = 1")
+        .change_rows(r#"UPDATE "authorization" SET expire_time = 1"#)
         .await;
     scene.asked(install("commons")).await;
-    assert_eq!(scene.count("authorization").await, 2);
-    // It sweeps when it starts, and then each minute.
+    // It sweeps when it starts, if only a moment later, and then each minute.
     let Scene { gateway, provider } = scene;
     let gateway = gateway.restart(vec![super::plaza::plugin()]).await;
     let scene = Scene { gateway, provider };

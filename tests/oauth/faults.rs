@@ -129,7 +129,7 @@ async fn what_took_too_long_is_over() {
     let asked = scene.asked(install("commons")).await;
     let back = scene.provider.agree(&asked, steward("north"));
     scene
-        .change_rows("UPDATE authorization SET expire_time = expire_time - 600000000")
+        .change_rows(r#"UPDATE "authorization" SET expire_time = expire_time - 600000000"#)
         .await;
     is_plain_page(&scene.visit(&back).await);
     assert_eq!(scene.provider.asked_for("authorization_code"), 0);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use metagov::config::Config;
+use metagov::{config::Config, plugins::kit::Plugin};
 use metagov_proto::v1::{
     AuthorizePluginRequest, AuthorizePluginResponse, AuthorizePurpose, GetInstallationRequest,
     Identity, Installation, ListIdentitiesRequest, ListInstallationsRequest,
@@ -12,7 +12,6 @@ use reqwest::{
     header::{HeaderMap, LOCATION},
     redirect::Policy,
 };
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::json;
 use tonic::Status;
 use url::Url;
@@ -21,7 +20,7 @@ use super::{
     plaza,
     provider::{CLIENT_ID, CLIENT_SECRET, Person, Provider},
 };
-use crate::harness::{Api, Gateway};
+use crate::harness::{Api, Gateway, Home};
 
 /// Where the dashboard is that people come from.
 pub(super) const DONE: &str = "https://dashboard.example/done";
@@ -86,19 +85,16 @@ impl Scene {
     }
 
     pub(super) async fn open_with(set: impl FnOnce(&mut Config)) -> Self {
+        Self::open_in(Home::new(), set).await
+    }
+
+    pub(super) async fn open_in(home: Home, set: impl FnOnce(&mut Config)) -> Self {
         let provider = Provider::start().await;
         let configure = |config: &mut Config| {
             configured(config, &provider);
             set(config);
         };
-        let plugins = vec![
-            plaza::plugin(),
-            plaza::without_pkce(),
-            plaza::with_a_mint(),
-            plaza::with_a_bot(),
-            plaza::login_only(),
-        ];
-        let gateway = Gateway::start_with(configure, plugins).await;
+        let gateway = Gateway::start_in(home, configure, plugins()).await;
         gateway.api.community("commons").await;
         gateway.api.community("others").await;
         Self { gateway, provider }
@@ -175,25 +171,13 @@ impl Scene {
 
     /// Does something to the rows behind the gateway's back.
     pub(super) async fn change_rows(&self, sql: &str) {
-        let database = self.database().await;
-        database.execute_unprepared(sql).await.unwrap();
-        database.close().await.unwrap();
+        self.gateway.home().run(sql).await;
     }
 
     /// How many rows a table has.
     pub(super) async fn count(&self, table: &str) -> i64 {
-        let database = self.database().await;
-        let count = format!("SELECT COUNT(*) AS count FROM {table}");
-        let statement = Statement::from_string(DbBackend::Sqlite, count);
-        let row = database.query_one_raw(statement).await.unwrap().unwrap();
-        database.close().await.unwrap();
-        row.try_get("", "count").unwrap()
-    }
-
-    async fn database(&self) -> DatabaseConnection {
-        let file = self.gateway.data().join("metagov.db");
-        let url = format!("sqlite://{}?mode=rw", file.display());
-        Database::connect(url).await.unwrap()
+        let count = format!("SELECT COUNT(*) FROM \"{table}\"");
+        self.gateway.home().ask(&count).await[0]
     }
 
     pub(super) async fn say(&self, plugin: &str) -> Result<serde_json::Value, Status> {
@@ -202,6 +186,16 @@ impl Scene {
             .perform("commons", &format!("{plugin}.say"), words)
             .await
     }
+}
+
+pub(super) fn plugins() -> Vec<Plugin> {
+    vec![
+        plaza::plugin(),
+        plaza::without_pkce(),
+        plaza::with_a_mint(),
+        plaza::with_a_bot(),
+        plaza::login_only(),
+    ]
 }
 
 /// A browser that says where it is sent.

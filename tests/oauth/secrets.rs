@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -107,20 +106,6 @@ async fn story(scene: &Scene) -> Vec<String> {
     said
 }
 
-/// Whatever the gateway has written down.
-fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries
-        .flat_map(|entry| match entry.file_type().unwrap().is_dir() {
-            true => files(&entry.path()),
-            false => vec![(
-                entry.path().display().to_string(),
-                std::fs::read(entry.path()).unwrap(),
-            )],
-        })
-        .collect()
-}
-
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes
         .windows(text.len())
@@ -164,8 +149,10 @@ async fn no_token_is_told_logged_or_written_down() {
         .iter()
         .map(String::as_str)
         .chain([CANARY, &pending]);
-    let written = files(&scene.gateway.data());
-    assert!(written.iter().any(|(name, _)| name.ends_with("metagov.db")));
+    let written = scene.gateway.home().kept().await;
+    // It looks into the database.
+    let known = |(_, bytes): &(String, Vec<u8>)| contains(bytes, "commons");
+    assert!(written.iter().any(known));
     for secret in secrets {
         assert!(!said.contains(secret), "{secret} is told: {said}");
         let line = lines.lines().find(|line| line.contains(secret));

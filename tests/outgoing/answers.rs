@@ -11,7 +11,7 @@ use super::{
     server::{Answer, Server, says},
     write,
 };
-use crate::harness::{Binary, Fault, fault};
+use crate::harness::{Binary, Fault, Home, fault};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -149,8 +149,8 @@ async fn setting_up_at_a_bad_platform_leaves_nothing() {
 
 #[tokio::test]
 async fn no_answer_makes_the_gateway_hold_much() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = Binary::serve(&folder.path().join("data"), &[]);
+    let home = Home::new();
+    let program = Binary::serve(&home, &[]);
     let api = program.api().await;
     api.community("commons").await;
     let before = program.peak_memory();

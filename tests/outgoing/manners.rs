@@ -12,7 +12,7 @@ use super::{
     server::{Answer, Server, ok, says},
     write,
 };
-use crate::harness::{Binary, Gateway, PATIENCE, fault};
+use crate::harness::{Binary, Gateway, Home, PATIENCE, fault};
 
 #[tokio::test]
 async fn a_server_is_asked_so_many_things_at_once() {
@@ -201,7 +201,7 @@ async fn cookies_are_not_kept() {
 async fn proxies_of_the_environment_are_ignored() {
     let proxy = Server::start(INSIDE, |_| ok()).await;
     let platform = crate::fakes::cred().await;
-    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let names = [
         "http_proxy",
         "HTTP_PROXY",
@@ -211,7 +211,7 @@ async fn proxies_of_the_environment_are_ignored() {
         "ALL_PROXY",
     ];
     let environment = names.map(|name| (name, proxy.url.as_str()));
-    let program = Binary::serve_in(&folder.path().join("data"), &[], &environment);
+    let program = Binary::serve_in(&home, &[], &environment);
     let api = program.api().await;
     api.community("commons").await;
     let config = json!({"server_url": platform.uri()});
@@ -229,9 +229,9 @@ async fn every_request_is_one_line_of_the_log_without_secrets() {
         ),
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let program = Binary::serve(
-        &folder.path().join("data"),
+        &home,
         &["--log", "info,metagov=trace,reqwest=trace,hyper_util=trace"],
     );
     let api = program.api().await;

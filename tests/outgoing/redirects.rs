@@ -10,7 +10,7 @@ use super::{
     server::{Answer, Identity, Server, moved, ok, says},
     write,
 };
-use crate::harness::{Binary, Fault, fault};
+use crate::harness::{Binary, Fault, Home, fault};
 
 #[track_caller]
 fn is_rejected(said: &Fault, status: u16) {
@@ -155,12 +155,12 @@ async fn another_server_is_asked_without_our_secrets_and_only_to_read() {
         moved(302, &format!("{to}{}", head.split(' ').nth(1).unwrap()))
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
-    let trusted = folder.path().join("trusted.pem");
+    let home = Home::new();
+    let trusted = home.path().join("trusted.pem");
     std::fs::write(&trusted, &identity.certificate).unwrap();
     // Where the system's certificates are looked for.
     let environment = [("SSL_CERT_FILE", trusted.to_str().unwrap())];
-    let program = Binary::serve_in(&folder.path().join("data"), &[], &environment);
+    let program = Binary::serve_in(&home, &[], &environment);
     let api = program.api().await;
     api.community("commons").await;
     let config = json!({
@@ -192,11 +192,11 @@ async fn no_redirect_leads_from_https_to_http() {
     let plain = Server::start(INSIDE, forum).await;
     let to = plain.url.clone();
     let first = Server::start_tls(&identity, move |_| moved(307, &to)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let trusted = folder.path().join("trusted.pem");
+    let home = Home::new();
+    let trusted = home.path().join("trusted.pem");
     std::fs::write(&trusted, &identity.certificate).unwrap();
     let environment = [("SSL_CERT_FILE", trusted.to_str().unwrap())];
-    let program = Binary::serve_in(&folder.path().join("data"), &[], &environment);
+    let program = Binary::serve_in(&home, &[], &environment);
     let api = program.api().await;
     api.community("commons").await;
     let config = json!({"server_url": first.url});

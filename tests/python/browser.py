@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from gateway import PATIENCE
+from relay import Relay, copy
 
 PAGE = Path(__file__).with_name("hostile.html")
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
@@ -99,7 +100,7 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
-class Rebinding:
+class Rebinding(Relay):
     """What DNS rebinding looks like to a browser: one origin whose page comes from the
     site, and whose further connections reach the gateway."""
 
@@ -107,26 +108,16 @@ class Rebinding:
         self._site = ("127.0.0.1", site)
         host, port = gateway.split(":")
         self._gateway = (host, int(port))
+        super().__init__()
+        self.origin = f"http://{EVIL}:{self.port}"
 
     def __enter__(self) -> "Rebinding":
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        port = self._listener.getsockname()[1]
-        self.origin = f"http://{EVIL}:{port}"
-        threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._listener.close()
+        self.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                taken, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._forward, args=(taken,), daemon=True).start()
-
-    def _forward(self, taken: socket.socket) -> None:
+    def forward(self, taken: socket.socket) -> None:
         with taken:
             head = taken.recv(4096)
             of_site = head.startswith((b"GET /page", b"GET /redirect", b"POST /redirect"))
@@ -139,19 +130,20 @@ class Rebinding:
 
 
 def _copy(source: socket.socket, to: socket.socket) -> None:
+    copy(source, to)
     try:
-        while data := source.recv(65536):
-            to.sendall(data)
         to.shutdown(socket.SHUT_WR)
     except OSError:
-        pass  # One of the two went away.
+        pass  # It went away.
 
 
 class Browser:
     """Chromium, which finds this machine under an evil name, and nothing else."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *flags: str):
         self._folder = folder
+        # Beside those that every visit has.
+        self._flags = flags
 
     def visit(self, url: str) -> "Visit":
         """Opens a page for as long as it is entered."""
@@ -168,7 +160,8 @@ class Browser:
             f"--user-data-dir={self._folder}",
             f"--host-resolver-rules={rules}",
         ]
-        return Visit([program(), *flags, url], self._folder.with_suffix(".log"))
+        command = [program(), *flags, *self._flags, url]
+        return Visit(command, self._folder.with_suffix(".log"))
 
 
 class Visit:

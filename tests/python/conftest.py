@@ -2,8 +2,10 @@
 
 import pytest
 
+import homes
 import stubs
 
+homes.check()
 stubs.generate()  # Before any test module imports metagov.v1.
 
 from discourse import FakeDiscourse  # noqa: E402

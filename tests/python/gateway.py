@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import homes
 from metagov.v1 import (
     access_pb2_grpc,
     action_pb2_grpc,
@@ -20,6 +21,7 @@ from metagov.v1 import (
     event_pb2_grpc,
     plugin_pb2_grpc,
     process_pb2_grpc,
+    subscription_pb2_grpc,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,10 +94,16 @@ class Gateway:
     """A running `metagov serve`. Restarts keep its ports and its data."""
 
     def __init__(
-        self, folder: Path, data: str = "data", settings: dict[str, str] | None = None
+        self,
+        folder: Path,
+        data: str = "data",
+        settings: dict[str, str] | None = None,
+        kind: str = homes.KIND,
     ):
         self.folder = folder
         self.data = folder / data
+        # A Postgres's own, which is dropped in the end; SQLite's is in the data folder.
+        self.database = homes.Postgres() if kind == "postgres" else None
         # Variables beside its own.
         self.settings = {} if settings is None else settings
         self.address = f"127.0.0.1:{free_port()}"
@@ -111,7 +119,13 @@ class Gateway:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it for good, and its database with it."""
         self.kill()
+        if self.database:
+            self.database.drop()
 
     def start(self) -> None:
         """Starts it and waits until it says that it serves."""
@@ -126,7 +140,7 @@ class Gateway:
             # Platforms are faked on this machine, over http.
             "METAGOV_ALLOW_HTTP": "true",
             "METAGOV_ALLOW_CIDR": "127.0.0.0/8",
-        } | self.settings
+        } | (self.database.settings() if self.database else {}) | self.settings
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [BINARY, "serve"],
@@ -136,7 +150,7 @@ class Gateway:
                 stdout=log,
                 stderr=log,
             )
-        self.line = connect(self.address)
+        self.line = self.dial()
         try:
             self._wait_until_serving()
         except BaseException:
@@ -150,6 +164,11 @@ class Gateway:
         self.actions = action_pb2_grpc.ActionServiceStub(self.channel)
         self.processes = process_pb2_grpc.ProcessServiceStub(self.channel)
         self.events = event_pb2_grpc.EventServiceStub(self.channel)
+        self.subscriptions = subscription_pb2_grpc.SubscriptionServiceStub(self.channel)
+
+    def dial(self) -> grpc.Channel:
+        """A channel to it, without a token."""
+        return connect(self.address)
 
     def kill(self) -> None:
         """Ends it as a power cut would (SIGKILL)."""

@@ -167,13 +167,15 @@ class _Other(threading.Thread):
         with connect(self._gateway.address) as channel:
             client = community_pb2_grpc.CommunityServiceStub(channel)
             request = community_pb2.ListCommunitiesRequest()
-            try:
-                while not self._over.is_set():
+            while not self._over.wait(0.02):
+                try:
                     client.ListCommunities(request, metadata=bearer, timeout=PATIENCE)
                     self.served += 1
-                    self._over.wait(0.02)
-            except grpc.RpcError as error:
-                self.refused = error
+                except grpc.RpcError as error:
+                    # Whom a crowd leaves no connection to the database is told to call again.
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        self.refused = error
+                        return
 
     def end(self) -> None:
         before = self.served

@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from calls import create_community, enable, start_vote
-from gateway import BINARY, environment
+from gateway import BINARY, Gateway, environment
 from metagov.v1 import event_pb2
 
 
-def test_sqlite_is_recent_and_durable(gateway):
-    said = next(line for line in gateway.log_lines() if line["message"] == "SQLite")
-    assert tuple(map(int, said["version"].split("."))) >= (3, 51, 3)
-    assert (said["journal"], said["synchronous"]) == ("wal", 2)
-    with sqlite3.connect(gateway.folder / "data" / "metagov.db") as database:
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+def test_sqlite_is_recent_and_durable(tmp_path):
+    with Gateway(tmp_path, kind="sqlite") as gateway:
+        said = next(line for line in gateway.log_lines() if line["message"] == "SQLite")
+        assert tuple(map(int, said["version"].split("."))) >= (3, 51, 3)
+        assert (said["journal"], said["synchronous"]) == ("wal", 2)
+        with sqlite3.connect(gateway.data / "metagov.db") as database:
+            assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_database_that_would_forget_is_refused():

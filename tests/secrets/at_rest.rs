@@ -10,12 +10,12 @@ use serde_json::json;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
 use super::{
-    canary::{found, found_in_folder},
+    canary::{found, found_in_folder, found_in_home},
     vault::{self, BODY, FETCH, HEADER, INNER, KEY, OPERATOR, PRIVATE, RESULT, STATE},
 };
 use crate::{
     fakes,
-    harness::{Gateway, object},
+    harness::{Gateway, Home, object},
 };
 
 /// What nobody is told. `RESULT` is told to who asks for it.
@@ -38,7 +38,7 @@ async fn turns_sour(server: &MockServer) {
     mock.with_priority(1).mount(server).await;
 }
 
-pub(super) fn configured(config: &mut Config) {
+pub(crate) fn configured(config: &mut Config) {
     let key = ("app_key".to_owned(), json!(OPERATOR));
     let settings = [key].into_iter().collect();
     config.operator.insert("vault".to_owned(), settings);
@@ -53,8 +53,12 @@ pub(super) struct Vault {
 
 impl Vault {
     pub(super) async fn open() -> Self {
+        Self::open_in(Home::new()).await
+    }
+
+    pub(super) async fn open_in(home: Home) -> Self {
         let server = platform().await;
-        let gateway = Gateway::start_with(configured, vec![vault::plugin()]).await;
+        let gateway = Gateway::start_in(home, configured, vec![vault::plugin()]).await;
         gateway.api.community("a").await;
         let config = json!({"server_url": server.uri(), "key": KEY, "keys": [INNER]});
         let installation = gateway.api.enable("a", "vault", config).await;
@@ -167,10 +171,10 @@ impl Vault {
         self.said.push(format!("{:?}", api.log().await));
     }
 
-    /// What is secret and can be found in the data folder.
-    fn found_in_data(&self, slugs: &[&str]) -> Vec<String> {
+    /// What is secret and can be found in what is kept.
+    async fn found_in_kept(&self, slugs: &[&str]) -> Vec<String> {
         let canaries = [&UNTOLD[..], &[RESULT], slugs].concat();
-        found_in_folder(&self.gateway.data(), &canaries)
+        found_in_home(self.gateway.home(), &canaries).await
     }
 }
 
@@ -205,14 +209,18 @@ async fn no_secret_is_told_whatever_the_platform_repeats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_stands_in_the_data_folder() {
+async fn no_secret_stands_in_the_database_or_the_data_folder() {
     let mut vault = Vault::open().await;
     let first = vault.slug();
-    assert_eq!(vault.found_in_data(&[&first]), NOTHING, "when it is new");
+    assert_eq!(
+        vault.found_in_kept(&[&first]).await,
+        NOTHING,
+        "when it is new"
+    );
     vault.goes_wrong().await;
-    assert_eq!(vault.found_in_data(&[&first]), NOTHING);
+    assert_eq!(vault.found_in_kept(&[&first]).await, NOTHING);
     let open = vault.server.uri();
-    let found = found_in_folder(&vault.gateway.data(), &[&open]);
+    let found = found_in_home(vault.gateway.home(), &[&open]).await;
     assert!(!found.is_empty(), "what is no secret is found");
     let rotate = RotateWebhookRequest {
         installation_id: vault.id(),
@@ -223,10 +231,14 @@ async fn no_secret_stands_in_the_data_folder() {
     let second = slug_of(&rotated.installation.unwrap());
     assert_ne!(first, second);
     let slugs = [first.as_str(), second.as_str()];
-    assert_eq!(vault.found_in_data(&slugs), NOTHING, "after rotation");
+    assert_eq!(vault.found_in_kept(&slugs).await, NOTHING, "after rotation");
     // The last connection that is closed writes the log into the database.
     vault.gateway = vault.gateway.restart(vec![vault::plugin()]).await;
-    assert_eq!(vault.found_in_data(&slugs), NOTHING, "after a restart");
+    assert_eq!(
+        vault.found_in_kept(&slugs).await,
+        NOTHING,
+        "after a restart"
+    );
     vault.acts("open").await;
     let kept = vault.said.last().unwrap();
     assert!(kept.contains(RESULT), "a kept answer can be read: {kept}");
@@ -237,7 +249,7 @@ async fn no_secret_stands_in_the_data_folder() {
     let mut plugins = vault.gateway.api.plugins();
     plugins.disable_plugin(disable).await.unwrap();
     assert_eq!(
-        vault.found_in_data(&slugs),
+        vault.found_in_kept(&slugs).await,
         NOTHING,
         "after it was disabled"
     );

@@ -7,16 +7,18 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
+use crate::harness::Home;
+
 /// What stands in these bytes of these texts: as they are, in hex, or in base64 at any
 /// place of a longer text.
-pub(super) fn found<'a>(bytes: &[u8], canaries: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn found<'a>(bytes: &[u8], canaries: &[&'a str]) -> Vec<&'a str> {
     let text = String::from_utf8_lossy(bytes);
     let here = |canary: &str| forms(canary).iter().any(|form| text.contains(form));
     canaries.iter().copied().filter(|it| here(it)).collect()
 }
 
 /// The same in all files of a data folder, but for those that hold a key on purpose.
-pub(super) fn found_in_folder(folder: &Path, canaries: &[&str]) -> Vec<String> {
+pub(crate) fn found_in_folder(folder: &Path, canaries: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     for file in data_files(folder) {
         let bytes = match fs::read(&file) {
@@ -34,8 +36,20 @@ pub(super) fn found_in_folder(folder: &Path, canaries: &[&str]) -> Vec<String> {
     all
 }
 
+/// The same in whatever a gateway keeps.
+pub(crate) async fn found_in_home(home: &Home, canaries: &[&str]) -> Vec<String> {
+    let kept = home.kept().await.into_iter();
+    let each = kept.flat_map(|(place, bytes)| {
+        let found = found(&bytes, canaries).into_iter();
+        found
+            .map(|it| format!("{it} in {place}"))
+            .collect::<Vec<String>>()
+    });
+    each.collect()
+}
+
 /// The database, its log and whatever else is kept.
-pub(super) fn data_files(folder: &Path) -> Vec<PathBuf> {
+fn data_files(folder: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(folder)
         .unwrap()
         .map(|file| file.unwrap().path());

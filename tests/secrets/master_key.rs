@@ -200,6 +200,20 @@ async fn a_database_of_before_is_encrypted_at_the_start() {
     stored.opens().await;
 }
 
+/// The same on whichever database: there the file is no matter of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_plain_in_a_database_is_encrypted_at_the_start() {
+    let stored = Stored::make_anywhere().await;
+    let nothing: [&str; 0] = [];
+    let plain = [KEY, INNER, STATE, PRIVATE, FETCH, RESULT, &stored.slug];
+    assert_eq!(stored.holds(&plain).await, nothing);
+    stored.unseal().await;
+    assert_eq!(stored.holds(&plain).await, plain, "they are in plain text");
+    stored.opens().await;
+    assert_eq!(stored.holds(&plain).await, nothing);
+    stored.opens().await;
+}
+
 /// A start that ended between the commit and the new file makes it at the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_plain_is_swept_out_of_the_file_even_if_that_was_cut_off() {

@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use super::{canary::found_in_folder, stored::Stored};
+use super::{
+    canary::found_in_folder,
+    stored::{Stored, keys_of},
+};
 use crate::harness::Binary;
 
 const NEW: &str = "--new-master-key-file (METAGOV_NEW_MASTER_KEY_FILE): ";
@@ -28,10 +31,9 @@ fn command(stored: &Stored) -> Command {
 
 /// Every sealed text of the database, as it stands there.
 async fn everything(stored: &Stored) -> Vec<String> {
-    let sql =
-        "SELECT secrets || slug FROM installation UNION ALL SELECT value FROM installation_state
-        UNION ALL SELECT hook FROM delivery WHERE hook IS NOT NULL UNION ALL SELECT what FROM fetch
-        UNION ALL SELECT private FROM process UNION ALL SELECT digest || answer FROM request";
+    let sql = r#"SELECT secrets || slug FROM installation UNION ALL SELECT value FROM installation_state
+        UNION ALL SELECT hook FROM delivery WHERE hook IS NOT NULL UNION ALL SELECT what FROM "fetch"
+        UNION ALL SELECT private FROM process UNION ALL SELECT digest || answer FROM request"#;
     let all = stored.ask(sql).await;
     assert!(all.len() >= 6, "{all:?}");
     all
@@ -199,6 +201,31 @@ async fn what_was_granted_is_encrypted_anew_with_the_rest() {
     assert_eq!(sealed[0], "");
 }
 
+/// On whichever database, where the key is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_under_the_new_key_or_nothing_is() {
+    let stored = Stored::make_anywhere().await;
+    let (mut config, next) = (stored.config(), stored.file("../next.key"));
+    config.access.master_key_file = Some(stored.key_file());
+    fs::write(&next, "12".repeat(32)).unwrap();
+    let before = everything(&stored).await;
+    let running = metagov::run(config.clone(), vec![]).await.ok().unwrap();
+    let said = metagov::rekey(&config, Some(&next)).await.unwrap_err();
+    assert!(said.to_string().contains(" uses"), "{said}");
+    running.stop().await.unwrap();
+    assert_eq!(everything(&stored).await, before);
+
+    metagov::rekey(&config, Some(&next)).await.unwrap();
+    let new = format!("v1.{}.", keys_of(&next).id());
+    for text in everything(&stored).await {
+        assert!(text.contains(&new), "{text}");
+    }
+    let said = stored.refuses(config.clone()).await;
+    assert!(said.contains("another key"), "{said}");
+    config.access.master_key_file = Some(next);
+    stored.opens_with(config).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_runs_is_left_alone() {
     let stored = Stored::make().await;
@@ -217,7 +244,7 @@ async fn a_gateway_that_runs_is_left_alone() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(said.contains("stop the gateway first"), "{said}");
+    assert!(said.contains("stop it first"), "{said}");
     running.stop().await.unwrap();
     metagov::rekey(&config, Some(&file)).await.unwrap();
 }

@@ -4,22 +4,24 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use metagov::{config::Config, plugins, store::Keys};
-use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement, prelude::Uuid,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, prelude::Uuid};
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use wiremock::MockServer;
 
 use super::{
     at_rest::{Vault, configured},
+    canary::found,
     vault,
 };
-use crate::{fakes, harness::PATIENCE};
+use crate::{
+    fakes,
+    harness::{Home, Kind, PATIENCE},
+};
 
 /// What is sealed, with what names its row. As `store/sealed.rs` has it, by another hand.
 const SEALED: [(&str, &str, &[&str]); 9] = [
@@ -34,34 +36,42 @@ const SEALED: [(&str, &str, &[&str]); 9] = [
     ("request", "answer", &["principal", "request_id"]),
 ];
 
-pub(super) struct Stored {
-    folder: TempDir,
-    pub(super) slug: String,
+pub(crate) struct Stored {
+    home: Arc<Home>,
+    pub(crate) slug: String,
     /// What the installation asks.
-    pub(super) server: MockServer,
+    pub(crate) server: MockServer,
 }
 
 impl Stored {
-    /// Of a gateway that has stopped.
-    pub(super) async fn make() -> Self {
-        let mut vault = Vault::open().await;
+    /// Of a gateway that has stopped; in a file.
+    pub(crate) async fn make() -> Self {
+        Self::make_in(Home::on(Kind::Sqlite)).await
+    }
+
+    /// The same on the database that this run is about.
+    pub(crate) async fn make_anywhere() -> Self {
+        Self::make_in(Home::new()).await
+    }
+
+    async fn make_in(home: Home) -> Self {
+        let mut vault = Vault::open_in(home).await;
         vault.goes_wrong().await;
         let slug = vault.slug();
         let Vault {
             gateway, server, ..
         } = vault;
-        let folder = gateway.stop().await;
-        let stored = Self {
-            folder,
-            slug,
-            server,
-        };
+        let home = gateway.stop().await;
+        let stored = Self { home, slug, server };
         stored.until_closed().await;
         stored
     }
 
     /// A gateway that has stopped closes its database in the background.
     async fn until_closed(&self) {
+        if self.home.kind() == Kind::Postgres {
+            return;
+        }
         let until = Instant::now() + PATIENCE;
         while self.file("metagov.db-wal").exists() {
             assert!(Instant::now() < until, "the database stays open");
@@ -71,28 +81,44 @@ impl Stored {
         }
     }
 
-    pub(super) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.data()
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    /// Where its master key is.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        let given = self.home.master_key_file();
+        given.unwrap_or_else(|| self.file("master.key"))
+    }
+
+    /// Which of these are written down in plain text.
+    pub(crate) async fn holds<'a>(&self, secrets: &[&'a str]) -> Vec<&'a str> {
+        let kept = self.home.kept().await;
+        let held = |secret: &&str| {
+            kept.iter()
+                .any(|(_, bytes)| !found(bytes, &[secret]).is_empty())
+        };
+        secrets.iter().copied().filter(held).collect()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.data().join(name)
     }
 
     /// The settings of the gateway that made it.
-    pub(super) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_listen: "127.0.0.1:0".parse().unwrap(),
-            data_dir: self.data(),
             ..Config::default()
         };
+        self.home.furnish(&mut config);
         configured(&mut config);
         config
     }
 
     /// Starts a gateway and lets it use slug and key; or why it does not start.
-    pub(super) async fn opens_with(&self, config: Config) -> Result<(), String> {
+    pub(crate) async fn opens_with(&self, config: Config) -> Result<(), String> {
         let all = plugins::all().into_iter().chain([vault::plugin()]);
         let running = metagov::run(config, all.collect()).await;
         let running = running.map_err(|error| error.to_string())?;
@@ -107,51 +133,40 @@ impl Stored {
         Ok(())
     }
 
-    pub(super) async fn opens(&self) {
+    pub(crate) async fn opens(&self) {
         self.opens_with(self.config()).await.unwrap();
     }
 
-    pub(super) async fn refuses(&self, config: Config) -> String {
+    pub(crate) async fn refuses(&self, config: Config) -> String {
         let said = self.opens_with(config).await.expect_err("it starts");
         assert_eq!(said.lines().count(), 1, "{said}");
         said
     }
 
     /// The key that is in a file.
-    pub(super) fn keys(&self, name: &str) -> Keys {
+    pub(crate) fn keys(&self, name: &str) -> Keys {
         keys_of(&self.file(name))
     }
 
-    pub(super) async fn database(&self) -> DatabaseConnection {
-        let file = self.file("metagov.db");
-        let url = format!("sqlite://{}", file.display());
-        Database::connect(url).await.unwrap()
+    pub(crate) async fn database(&self) -> DatabaseConnection {
+        self.home.database().await
     }
 
-    pub(super) async fn run(&self, sql: &str) -> u64 {
-        let db = self.database().await;
-        let done = db.execute_unprepared(sql).await.unwrap();
-        db.close().await.unwrap();
-        done.rows_affected()
+    pub(crate) async fn run(&self, sql: &str) -> u64 {
+        self.home.run(sql).await
     }
 
-    pub(super) async fn ask(&self, sql: &str) -> Vec<String> {
-        let db = self.database().await;
-        let query = Statement::from_string(db.get_database_backend(), sql);
-        let rows = db.query_all_raw(query).await.unwrap();
-        db.close().await.unwrap();
-        rows.iter()
-            .map(|row| row.try_get_by_index(0).unwrap())
-            .collect()
+    pub(crate) async fn ask(&self, sql: &str) -> Vec<String> {
+        self.home.ask(sql).await
     }
 
     /// Writes everything that is sealed in plain text, as a gateway of before did. Each
     /// column has something.
-    pub(super) async fn unseal(&self) {
-        let keys = self.keys("master.key");
+    pub(crate) async fn unseal(&self) {
+        let keys = keys_of(&self.key_file());
         let db = self.database().await;
         for (table, column, names) in SEALED {
-            let sql = format!("SELECT rowid, {}, {column} FROM {table}", names.join(", "));
+            let sql = format!("SELECT {}, {column} FROM \"{table}\"", names.join(", "));
             let query = Statement::from_string(db.get_database_backend(), sql);
             let mut some = column == "old_slug";
             for row in db.query_all_raw(query).await.unwrap() {
@@ -160,9 +175,10 @@ impl Stored {
                     continue;
                 };
                 let plain = unsealed(&keys, &format!("{table}.{column}"), &place, &sealed);
-                let rowid: i64 = row.try_get("", "rowid").unwrap();
-                let sql = format!("UPDATE {table} SET {column} = ? WHERE rowid = ?");
-                let values = [plain.into(), rowid.into()];
+                let sealed = sealed.replace('\'', "''");
+                let sql =
+                    format!("UPDATE \"{table}\" SET {column} = $1 WHERE {column} = '{sealed}'");
+                let values = [plain.into()];
                 let update = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
                 db.execute_raw(update).await.unwrap();
                 some = true;
@@ -176,7 +192,7 @@ impl Stored {
     }
 }
 
-pub(super) fn keys_of(file: &Path) -> Keys {
+pub(crate) fn keys_of(file: &Path) -> Keys {
     Keys::from_hex(&fs::read_to_string(file).unwrap()).expect("64 hex digits")
 }
 

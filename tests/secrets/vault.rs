@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Secrets of the configuration and of the operator.
-pub(super) const KEY: &str = "canary-of-the-vault's-key";
-pub(super) const INNER: &str = "canary-in-a-list-of-keys";
-pub(super) const OPERATOR: &str = "canary-of-the-operator";
+pub(crate) const KEY: &str = "canary-of-the-vault's-key";
+pub(crate) const INNER: &str = "canary-in-a-list-of-keys";
+pub(crate) const OPERATOR: &str = "canary-of-the-operator";
 /// What the platform told the plugin alone.
-pub(super) const STATE: &str = "canary-of-the-state";
-pub(super) const PRIVATE: &str = "canary-of-the-process";
-pub(super) const FETCH: &str = "canary-of-the-fetch";
+pub(crate) const STATE: &str = "canary-of-the-state";
+pub(crate) const PRIVATE: &str = "canary-of-the-process";
+pub(crate) const FETCH: &str = "canary-of-the-fetch";
 /// What an action returned to its caller.
-pub(super) const RESULT: &str = "canary-of-the-result";
+pub(crate) const RESULT: &str = "canary-of-the-result";
 /// What a hook brought.
-pub(super) const BODY: &str = "canary-of-the-hook's-body";
-pub(super) const HEADER: &str = "canary-of-the-hook's-header";
+pub(crate) const BODY: &str = "canary-of-the-hook's-body";
+pub(crate) const HEADER: &str = "canary-of-the-hook's-header";
 
-pub(super) fn plugin() -> Plugin {
+pub(crate) fn plugin() -> Plugin {
     Plugin::new::<Config, Operator>("vault", "Keeps secrets.")
         .setup(setup)
         .unsigned_webhook(receive)

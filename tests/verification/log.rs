@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use crate::{
     fakes::{Forum, WEBHOOK_SECRET, post},
-    harness::Binary,
+    harness::{Binary, Home},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_forged_hooks_is_counted_in_the_log_and_no_slug_is_in_it() {
     let forum = Forum::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let server = Binary::serve(folder.path(), &["--log", "info,metagov=trace"]);
+    let home = Home::new();
+    let server = Binary::serve(&home, &["--log", "info,metagov=trace"]);
     let api = server.api().await;
     api.community("co-op").await;
     let made = api.enable("co-op", "discourse", forum.config()).await;

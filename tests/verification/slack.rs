@@ -1,7 +1,6 @@
 //! Hooks signed as Slack signs: events, and clicks as forms.
 
 use metagov_proto::v1::{DeliveryState, RetryDeliveryRequest};
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::{Answer, Site, digest, now, plugins, unsigned};
@@ -182,15 +181,12 @@ async fn a_delivery_that_waits_is_fresh_by_when_it_came() {
         let answer = site.gateway.api.plugins().retry_delivery(request).await;
         answer.unwrap().into_inner().delivery.unwrap()
     };
-    let file = site.gateway.data().join("metagov.db");
-    let database = format!("sqlite://{}", file.display());
-    let database = sea_orm::Database::connect(database).await.unwrap();
     let came = async |seconds: i64| {
         let update = format!(
             "UPDATE delivery SET receive_time = receive_time + {}",
             seconds * 1_000_000
         );
-        database.execute_unprepared(&update).await.unwrap();
+        site.gateway.home().run(&update).await;
     };
     // As if it had come an hour after it was signed.
     came(3600).await;

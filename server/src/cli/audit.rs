@@ -11,7 +11,7 @@ use super::{
     Connection, Exit, Failure,
     chain::{Chain, Head},
     client::Client,
-    output::{Columns, Output, json, line, table, time},
+    output::{Columns, Output, line, time},
     pages::{self, Page},
 };
 
@@ -80,7 +80,7 @@ impl List {
     async fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut client = self.connection.open().await?;
         let community = self.community.unwrap_or_default();
-        let entries = pages::all(self.limit, async |page_size, page_token| {
+        let entries = pages::all("audit", self.limit, async |page_size, page_token| {
             let request = ListAuditEntriesRequest {
                 community_id: community.clone(),
                 page_size,
@@ -88,16 +88,14 @@ impl List {
             };
             client.entries(request).await
         });
-        let entries = entries.await.map_err(|s| Failure::answered("audit", &s))?;
-        if !self.output.is_json() {
-            return table(out, &COLUMNS, &entries);
-        }
+        let entries = entries.await?;
         let next_page_token = String::new();
         let all = ListAuditEntriesResponse {
             entries,
             next_page_token,
         };
-        line(out, json(("ListAuditEntriesResponse", &all))?)
+        let answer = ("ListAuditEntriesResponse", &all);
+        self.output.list(out, &COLUMNS, &all.entries, answer)
     }
 }
 

@@ -3,42 +3,16 @@
 
 use std::{fs, io::ErrorKind, path::Path};
 
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::Interceptor,
-};
-
 use super::{Exit, Failure};
 
 /// The file in the data folder that holds the first admin token.
 const FILE: &str = "admin.token";
 
-/// Sends the token with every call.
-#[derive(Clone)]
-pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
-
-impl Bearer {
-    /// Sends this token, or none.
-    pub(super) fn of(token: Option<Token>) -> Result<Self, Failure> {
-        Ok(Self(token.as_ref().map(Token::header).transpose()?))
-    }
-}
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            let metadata = request.metadata_mut();
-            metadata.insert("authorization", token.clone());
-        }
-        Ok(request)
-    }
-}
-
 /// A token and whence it comes. Not to be printed.
 pub(super) struct Token {
-    secret: String,
-    source: String,
+    pub(super) secret: String,
+    /// What the caller knows it by: a flag or a file.
+    pub(super) source: String,
 }
 
 impl Token {
@@ -62,21 +36,6 @@ impl Token {
         let source = file.display().to_string();
         Ok(Some(Self { secret, source }))
     }
-
-    fn header(&self) -> Result<MetadataValue<Ascii>, Failure> {
-        let wrong = || {
-            let why = "a token is visible ASCII, without spaces and line breaks";
-            Failure::new(Exit::Refused, format!("{}: {why}", self.source))
-        };
-        let visible = self.secret.bytes().all(|c| c.is_ascii_graphic());
-        if self.secret.is_empty() || !visible {
-            return Err(wrong());
-        }
-        let value = format!("Bearer {}", self.secret).parse();
-        let mut value: MetadataValue<Ascii> = value.map_err(|_| wrong())?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
 }
 
 fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
@@ -91,19 +50,13 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn sent(token: &Token) -> Result<String, Failure> {
-        let header = token.header()?;
-        assert!(!format!("{header:?}").contains("s3cret"), "it is sensitive");
-        Ok(header.to_str().unwrap().to_owned())
-    }
-
     #[test]
     fn the_token_of_the_data_folder_is_its_first_line() {
         let folder = tempfile::tempdir().unwrap();
         for text in ["mg_1_s3cret_2\n", "mg_1_s3cret_2"] {
             fs::write(folder.path().join(FILE), text).unwrap();
             let token = Token::left_in(folder.path()).unwrap().unwrap();
-            assert_eq!(sent(&token).unwrap(), "Bearer mg_1_s3cret_2");
+            assert_eq!(token.secret, "mg_1_s3cret_2");
         }
     }
 
@@ -125,15 +78,5 @@ mod tests {
         assert_eq!(failure.exit, Exit::Refused);
         assert!(failure.text.contains("admin.token: "), "{failure}");
         assert!(failure.text.contains("METAGOV_TOKEN"), "{failure}");
-    }
-
-    #[test]
-    fn what_is_no_token_is_refused_and_not_repeated() {
-        for text in ["", "s3cret\n", "s3 cret", "s3cret\u{e9}", "s3cret\u{7f}"] {
-            let failure = sent(&Token::given(text)).unwrap_err();
-            assert_eq!(failure.exit, Exit::Refused, "{text:?}");
-            assert!(failure.text.starts_with("--token (METAGOV_TOKEN): "));
-            assert!(!failure.text.contains("cret"), "{failure}");
-        }
     }
 }

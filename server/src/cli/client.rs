@@ -1,30 +1,16 @@
 //! The way to a running gateway.
 
-use std::{error::Error, fmt, io, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{ArgAction, Args};
-use http::Uri;
-use metagov_proto::v1::{
-    access_service_client::AccessServiceClient, community_service_client::CommunityServiceClient,
-    plugin_service_client::PluginServiceClient,
-};
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Channel, ClientTlsConfig, Endpoint},
-};
+use metagov_client::{ConnectError, Options};
 
-use super::{
-    Exit, Failure,
-    bearer::{Bearer, Token},
-    failure::innermost,
-};
+use super::{Exit, Failure, bearer::Token};
 
-/// How long it may take until the gateway takes the connection.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long one call may take: enabling a plugin asks its platform.
 const CALL: Duration = Duration::from_secs(120);
 
@@ -60,133 +46,74 @@ pub struct Connection {
     insecure_plaintext: bool,
 }
 
-/// The way of every call: with the token.
-type Way = InterceptedService<Channel, Bearer>;
+/// The services of one gateway; a verb may add what it needs of them.
+pub(super) struct Client(metagov_client::Client);
 
-/// The services of one gateway.
-pub(super) struct Client {
-    pub(super) access: AccessServiceClient<Way>,
-    pub(super) communities: CommunityServiceClient<Way>,
-    pub(super) plugins: PluginServiceClient<Way>,
+impl Deref for Client {
+    type Target = metagov_client::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl Connection {
+    /// Connects, or says why that does not work, with the flags as people know them.
     pub(super) async fn open(&self) -> Result<Client, Failure> {
-        let uri = self.uri()?;
-        let bearer = Bearer::of(self.token(&uri)?)?;
-        let endpoint = self.endpoint(uri)?;
-        let channel = endpoint.connect().await.map_err(|e| self.unreachable(&e))?;
-        let channel = InterceptedService::new(channel, bearer);
-        Ok(Client {
-            access: AccessServiceClient::new(channel.clone()),
-            communities: CommunityServiceClient::new(channel.clone()),
-            plugins: PluginServiceClient::new(channel),
-        })
+        let mut options = self.options();
+        let local = options.is_local().map_err(|e| explained(&e, None))?;
+        let token = self.token(local)?;
+        options.token = token.as_ref().map(|token| token.secret.clone());
+        let client = options.reach().await.map(Client);
+        client.map_err(|e| explained(&e, token.as_ref()))
     }
 
-    fn uri(&self) -> Result<Uri, Failure> {
-        let wrong = |why| {
-            let why = format!("--endpoint (METAGOV_ENDPOINT): {why}");
-            Failure::new(Exit::Unreachable, why)
-        };
-        let uri: Option<Uri> = self.endpoint.parse().ok();
-        let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
-        let uri = uri.ok_or_else(|| wrong("is no address such as http://127.0.0.1:50051"))?;
-        // What is before an @ would be a password, and is not repeated.
-        match uri.authority().is_some_and(|a| a.as_str().contains('@')) {
-            true => Err(wrong("has no place for a user or a password")),
-            false => Ok(uri),
+    /// All but the token.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            endpoint: self.endpoint.clone(),
+            token: None,
+            ca: self.ca.clone(),
+            insecure_plaintext: self.insecure_plaintext,
+            call_timeout: Some(CALL),
         }
     }
 
-    /// The token to send, never to somewhere from where it could be overheard.
-    fn token(&self, uri: &Uri) -> Result<Option<Token>, Failure> {
+    /// The token that is given, else, for a gateway on this machine, the one that it left.
+    fn token(&self, local: bool) -> Result<Option<Token>, Failure> {
         match &self.token {
-            Some(_) if !is_safe(uri) && !self.insecure_plaintext => {
-                let endpoint = &self.endpoint;
-                let why = format!(
-                    "the token is not sent to {endpoint}: it could be read on the way; \
-                     use https://, or a tunnel, or say --insecure-plaintext"
-                );
-                Err(Failure::new(Exit::Refused, why))
-            }
             Some(token) => Ok(Some(Token::given(token))),
-            None if is_local(uri) => Token::left_in(&self.data_dir),
+            None if local => Token::left_in(&self.data_dir),
             None => Ok(None),
         }
     }
-
-    fn endpoint(&self, uri: Uri) -> Result<Endpoint, Failure> {
-        let secure = uri.scheme_str() == Some("https");
-        let endpoint = Endpoint::from(uri).connect_timeout(CONNECT).timeout(CALL);
-        if !secure {
-            return Ok(endpoint);
-        }
-        let tls = match self.authorities()? {
-            Some(roots) => ClientTlsConfig::new().trust_anchors(roots.roots),
-            None => ClientTlsConfig::new().with_native_roots(),
-        };
-        endpoint
-            .tls_config(tls.timeout(CONNECT))
-            .map_err(|e| self.unreachable(&e))
-    }
-
-    /// Who vouches for certificates, if it is said.
-    fn authorities(&self) -> Result<Option<RootCertStore>, Failure> {
-        let Some(file) = &self.ca else {
-            return Ok(None);
-        };
-        let wrong = |why: &dyn fmt::Display| {
-            let why = format!("--ca (METAGOV_CA): {}: {why}", file.display());
-            Failure::new(Exit::Refused, why)
-        };
-        let text = std::fs::read(file).map_err(|e| wrong(&e))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&text) {
-            let certificate = certificate.map_err(|e| wrong(&e))?;
-            roots.add(certificate).map_err(|e| wrong(&e))?;
-        }
-        match roots.is_empty() {
-            true => Err(wrong(&"there is no certificate in it, as PEM")),
-            false => Ok(Some(roots)),
-        }
-    }
-
-    fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
-        let endpoint = &self.endpoint;
-        let why = innermost(error);
-        let advice = match of_tls(why) {
-            Some(rustls::Error::InvalidCertificate(_)) => {
-                "who vouches for its certificate can be given with --ca (METAGOV_CA)"
-            }
-            Some(_) => "does it speak TLS, as https:// says?",
-            None => "is it running, and is METAGOV_ENDPOINT right?",
-        };
-        let why = format!("no gateway answers at {endpoint}: {why}; {advice}");
-        Failure::new(Exit::Unreachable, why)
-    }
 }
 
-/// Whether it is this machine.
-fn is_local(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let ip = bare.parse::<IpAddr>().map(|ip| ip.to_canonical());
-    ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| {
-        ip.is_loopback()
-    })
-}
-
-/// Whether nobody can listen in.
-fn is_safe(uri: &Uri) -> bool {
-    uri.scheme_str() == Some("https") || is_local(uri)
-}
-
-/// What TLS has to say, which may stand in an error of I/O.
-fn of_tls<'a>(why: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let held = why.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let held = held.and_then(|held| held.downcast_ref());
-    held.or_else(|| why.downcast_ref())
+/// Names the flags, which the client does not know, beside the variables.
+fn explained(error: &ConnectError, token: Option<&Token>) -> Failure {
+    let exit = match error {
+        ConnectError::Endpoint | ConnectError::Unreachable { .. } => Exit::Unreachable,
+        _ => Exit::Refused,
+    };
+    let source = token.map_or("METAGOV_TOKEN", |token| &token.source);
+    let flags = [
+        ("METAGOV_ENDPOINT", "--endpoint (METAGOV_ENDPOINT)"),
+        ("METAGOV_TOKEN", source),
+        ("METAGOV_CA", "--ca (METAGOV_CA)"),
+        ("METAGOV_INSECURE_PLAINTEXT=true", "--insecure-plaintext"),
+    ];
+    let text = flags
+        .iter()
+        .fold(error.to_string(), |text, (variable, flag)| {
+            text.replace(variable, flag)
+        });
+    Failure::new(exit, text)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use metagov_proto::v1::{
 
 use super::{
     Connection, Failure,
-    output::{Columns, Output, json, line, table, time, word},
+    common::Place,
+    output::{Columns, Output, time, word},
     pages,
 };
 
@@ -35,9 +36,8 @@ impl Deliveries {
 /// Which deliveries.
 #[derive(Clone, Args)]
 pub struct List {
-    /// Of which community.
-    #[arg(long, value_name = "ID", hide_env = true)]
-    community: String,
+    #[command(flatten)]
+    place: Place,
 
     /// Only those to this installation.
     #[arg(long, value_name = "ID", hide_env = true)]
@@ -100,7 +100,8 @@ fn state(delivery: &Delivery) -> String {
 impl List {
     async fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut client = self.connection.open().await?;
-        let deliveries = pages::all(self.limit, async |page_size, page_token| {
+        let doing = format!("community {}", self.place.community);
+        let deliveries = pages::all(&doing, self.limit, async |page_size, page_token| {
             let request = ListDeliveriesRequest {
                 page_size,
                 page_token,
@@ -109,19 +110,14 @@ impl List {
             let page = client.plugins.list_deliveries(request).await?.into_inner();
             Ok((page.deliveries, page.next_page_token))
         });
-        let doing = format!("community {}", self.community);
-        let deliveries = deliveries
-            .await
-            .map_err(|s| Failure::answered(&doing, &s))?;
-        if !self.output.is_json() {
-            return table(out, &COLUMNS, &deliveries);
-        }
+        let deliveries = deliveries.await?;
         let next_page_token = String::new();
         let all = ListDeliveriesResponse {
             deliveries,
             next_page_token,
         };
-        line(out, json(("ListDeliveriesResponse", &all))?)
+        let answer = ("ListDeliveriesResponse", &all);
+        self.output.list(out, &COLUMNS, &all.deliveries, answer)
     }
 
     fn request(&self) -> ListDeliveriesRequest {
@@ -131,7 +127,7 @@ impl List {
             State::Parked => DeliveryState::Parked,
         });
         ListDeliveriesRequest {
-            community_id: self.community.clone(),
+            community_id: self.place.community.clone(),
             installation_id: self.installation.clone().unwrap_or_default(),
             states: states.map(i32::from).collect(),
             ..ListDeliveriesRequest::default()

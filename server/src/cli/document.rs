@@ -71,7 +71,7 @@ fn community_id(name: Option<String>, slug: Option<String>) -> Result<String, St
 
 /// Refuses whole numbers that a `Struct` cannot carry: it knows only doubles, and the id
 /// of a chat room must not arrive as its neighbour's.
-fn exact(config: &Map<String, Value>, at: &str) -> Result<(), String> {
+pub(super) fn exact(config: &Map<String, Value>, at: &str) -> Result<(), String> {
     config
         .iter()
         .try_for_each(|(key, value)| exact_value(value, &format!("{at}/{}", json::escape(key))))

@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt};
 
-use tonic::{Code, Status};
+use metagov_proto::code;
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
 /// How a verb ends that does not succeed.
@@ -47,7 +48,7 @@ impl Failure {
     pub(super) fn answered(doing: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.as_str());
-        let name = reason.unwrap_or_else(|| name(status.code()));
+        let name = reason.unwrap_or_else(|| code::name(status.code()));
         let mut text = printable(&format!("{doing}: {} [{name}]", status.message()));
         let fields = details.bad_request().map(|bad| bad.field_violations.iter());
         for fault in fields.into_iter().flatten() {
@@ -65,6 +66,19 @@ impl Failure {
         let exit = exit(status.code(), reason.unwrap_or_default());
         Self { exit, text }
     }
+
+    /// The same with one more line below.
+    pub(super) fn line(mut self, text: impl fmt::Display) -> Self {
+        self.text += "\n  ";
+        self.text += &printable(&text.to_string());
+        self
+    }
+}
+
+/// What the gateway answered while this was being done, or why it did not.
+pub(super) fn answered<T>(doing: &str, answer: Result<Response<T>, Status>) -> Result<T, Failure> {
+    let answer = answer.map_err(|status| Failure::answered(doing, &status))?;
+    Ok(answer.into_inner())
 }
 
 impl fmt::Display for Failure {
@@ -93,29 +107,6 @@ fn exit(code: Code, reason: &str) -> Exit {
         (_, Code::Unavailable | Code::Aborted | Code::ResourceExhausted) => Exit::NotNow,
         (_, Code::DeadlineExceeded | Code::Cancelled) => Exit::NotNow,
         (_, Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss) => Exit::Other,
-    }
-}
-
-/// The code as the specification of gRPC spells it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

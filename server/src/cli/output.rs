@@ -1,14 +1,18 @@
-//! How answers are written: as a table for people, as JSON for scripts.
+//! How answers are written: as a table for people, as JSON or YAML for scripts.
 
 use std::{fmt::Display, io::Write};
 
 use clap::{Args, ValueEnum};
+use console::{Alignment, measure_text_width, pad_str};
 use jiff::Timestamp;
-use metagov_proto::DESCRIPTORS;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value;
 
-use super::{Exit, Failure, failure::printable};
+use super::{
+    Exit, Failure,
+    failure::printable,
+    written::{Answer, Written},
+};
 
 /// How the answer is written.
 #[derive(Clone, Args)]
@@ -25,6 +29,8 @@ enum Format {
     Table,
     /// The response of the contract as JSON, as protobuf spells it.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// What is shown of each item: the heads of the columns, and an item's cells.
@@ -34,9 +40,9 @@ pub(super) struct Columns<T, const N: usize> {
 }
 
 impl Output {
-    /// Whether JSON is wanted.
-    pub(super) fn is_json(&self) -> bool {
-        self.format == Format::Json
+    /// Whether people read it, and no script.
+    pub(super) fn is_for_people(&self) -> bool {
+        self.format == Format::Table
     }
 
     /// Writes a line for people, or the message for scripts.
@@ -44,11 +50,61 @@ impl Output {
         &self,
         out: &mut dyn Write,
         text: impl Display,
-        answer: (&str, &M),
+        answer: Answer<'_, M>,
     ) -> Result<(), Failure> {
+        match self.is_for_people() {
+            true => line(out, printable(&text.to_string())),
+            false => self.message(out, answer),
+        }
+    }
+
+    /// Writes a table of items for people, or the message that has them for scripts.
+    pub(super) fn list<T, M: Message, const N: usize>(
+        &self,
+        out: &mut dyn Write,
+        columns: &Columns<T, N>,
+        items: &[T],
+        answer: Answer<'_, M>,
+    ) -> Result<(), Failure> {
+        match self.is_for_people() {
+            true => table(out, columns, items),
+            false => self.message(out, answer),
+        }
+    }
+
+    /// Writes the message for scripts.
+    pub(super) fn message<M: Message>(
+        &self,
+        out: &mut dyn Write,
+        answer: Answer<'_, M>,
+    ) -> Result<(), Failure> {
+        self.written(out, &Written::of(answer)?)
+    }
+
+    /// Writes what is no message of the contract for scripts.
+    pub(super) fn value(&self, out: &mut dyn Write, value: &Value) -> Result<(), Failure> {
+        self.written(out, &Written::of_value(value))
+    }
+
+    fn written(&self, out: &mut dyn Write, written: &Written) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Yaml => written.yaml(),
+            Format::Table | Format::Json => written.json(),
+        };
+        line(out, text?)
+    }
+
+    /// Writes one of many messages that never end: JSON in one line, YAML as a document
+    /// of its own.
+    pub(super) fn next<M: Message>(
+        &self,
+        out: &mut dyn Write,
+        answer: Answer<'_, M>,
+    ) -> Result<(), Failure> {
+        let written = Written::of(answer)?;
         match self.format {
-            Format::Table => line(out, printable(&text.to_string())),
-            Format::Json => line(out, json(answer)?),
+            Format::Yaml => line(out, format!("---\n{}", written.yaml()?)),
+            Format::Table | Format::Json => line(out, written.json_line()),
         }
     }
 }
@@ -61,47 +117,46 @@ pub(super) fn line(out: &mut dyn Write, text: impl Display) -> Result<(), Failur
 }
 
 /// Writes a table with a line for each item.
-pub(super) fn table<T, const N: usize>(
+fn table<T, const N: usize>(
     out: &mut dyn Write,
     columns: &Columns<T, N>,
     items: &[T],
 ) -> Result<(), Failure> {
-    let heads = columns.heads.map(str::to_owned);
-    let items = items.iter().map(|item| (columns.cells)(item));
-    let rows: Vec<[String; N]> = std::iter::once(heads).chain(items).collect();
-    let rows: Vec<[String; N]> = rows
-        .into_iter()
-        .map(|row| {
-            row.map(|cell| {
-                if cell.is_empty() {
-                    "-".into()
-                } else {
-                    printable(&cell)
-                }
-            })
-        })
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let text: String = cells
-            .map(|(cell, width)| format!("{cell:width$}  "))
-            .collect();
-        line(out, text.trim_end())?;
-    }
-    Ok(())
+    let rows = items.iter().map(|item| (columns.cells)(item).to_vec());
+    grid(out, &columns.heads, rows.collect())
 }
 
-/// A message of the contract, by its name, as protobuf's JSON.
-pub(super) fn json<M: Message>((name, message): (&str, &M)) -> Result<String, Failure> {
-    let broken = |e: &dyn Display| Failure::new(Exit::Other, format!("{name}: {e}"));
-    let pool = DescriptorPool::decode(DESCRIPTORS).map_err(|e| broken(&e))?;
-    let descriptor = pool.get_message_by_name(&format!("metagov.v1.{name}"));
-    let descriptor = descriptor.ok_or_else(|| broken(&"is not in the contract"))?;
-    let mut dynamic = DynamicMessage::new(descriptor);
-    dynamic.transcode_from(message).map_err(|e| broken(&e))?;
-    serde_json::to_string_pretty(&dynamic).map_err(|e| broken(&e))
+/// Writes rows of cells below their heads, each column as wide as it needs.
+pub(super) fn grid(
+    out: &mut dyn Write,
+    heads: &[&str],
+    rows: Vec<Vec<String>>,
+) -> Result<(), Failure> {
+    aligned(heads, rows)
+        .into_iter()
+        .try_for_each(|row| line(out, row))
+}
+
+/// The lines of such a table.
+pub(super) fn aligned(heads: &[&str], rows: Vec<Vec<String>>) -> Vec<String> {
+    let heads = heads.iter().map(ToString::to_string).collect();
+    let rows = std::iter::once(heads).chain(rows);
+    let shown = |cell: &String| match cell.is_empty() {
+        true => "-".to_owned(),
+        false => printable(cell),
+    };
+    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(shown).collect()).collect();
+    let width = |column: usize| rows.iter().map(move |row| measure_text_width(&row[column]));
+    let columns = 0..rows[0].len();
+    let widths: Vec<usize> = columns
+        .map(|column| width(column).max().unwrap_or_default())
+        .collect();
+    let padded = |row: &Vec<String>| -> String {
+        let cells = row.iter().zip(&widths);
+        let cells = cells.map(|(cell, width)| pad_str(cell, *width, Alignment::Left, None));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(padded).collect()
 }
 
 /// A time as RFC 3339 in UTC, to the second; empty if there is none.

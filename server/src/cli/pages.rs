@@ -2,6 +2,8 @@
 
 use tonic::Status;
 
+use super::Failure;
+
 /// The most that a page may have.
 pub(super) const LARGEST: usize = 1000;
 
@@ -15,13 +17,15 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
 }
 
 /// Reads a list to its end, or as far as `limit`. A page is asked for by its size and
-/// its token.
+/// its token. `doing` says what is read, if that fails.
 pub(super) async fn all<T>(
+    doing: &str,
     limit: usize,
     fetch: impl AsyncFnMut(i32, String) -> Page<T>,
-) -> Result<Vec<T>, Status> {
+) -> Result<Vec<T>, Failure> {
     let mut items = Vec::new();
-    each(limit, fetch, |item| items.push(item)).await?;
+    let read = each(limit, fetch, |item| items.push(item)).await;
+    read.map_err(|status| Failure::answered(doing, &status))?;
     Ok(items)
 }
 
@@ -57,7 +61,7 @@ mod tests {
     /// A list of numbers, in pages of at most ten.
     async fn count(list: u32, limit: usize) -> (Vec<u32>, Vec<i32>) {
         let mut sizes = Vec::new();
-        let items = all(limit, async |size, token: String| {
+        let items = all("numbers", limit, async |size, token: String| {
             sizes.push(size);
             let from: u32 = token.parse().unwrap_or_default();
             let to = list.min(from + 10.min(size as u32));
@@ -90,7 +94,8 @@ mod tests {
 
     #[tokio::test]
     async fn pages_that_never_end_are_noticed() {
-        let same = all(usize::MAX, async |_, _| Ok((vec![1], "again".to_owned())));
+        let again = async |_, _| Ok((vec![1], "again".to_owned()));
+        let same = each(usize::MAX, again, drop);
         assert_eq!(same.await.unwrap_err().code(), tonic::Code::Internal);
     }
 }

@@ -15,7 +15,7 @@ use metagov_proto::v1::{
 
 use super::{
     Connection, Exit, Failure,
-    output::{Columns, Output, json, line, table, time, word},
+    output::{Columns, Output, line, time, word},
     pages,
     times::Until,
 };
@@ -153,10 +153,10 @@ impl Create {
             // It is in the file, and nowhere else.
             answer.secret.clear();
         }
-        match (self.output.is_json(), answer.secret.as_str()) {
-            (true, _) => line(out, json(("CreateTokenResponse", &answer))?),
-            (false, "") => Ok(()),
-            (false, secret) => line(out, secret),
+        match (self.output.is_for_people(), answer.secret.as_str()) {
+            (false, _) => self.output.message(out, ("CreateTokenResponse", &answer)),
+            (true, "") => Ok(()),
+            (true, secret) => line(out, secret),
         }
     }
 }
@@ -233,7 +233,7 @@ const COLUMNS: Columns<Token, 8> = Columns {
 impl List {
     async fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut client = self.connection.open().await?;
-        let tokens = pages::all(usize::MAX, async |page_size, page_token| {
+        let tokens = pages::all("tokens", usize::MAX, async |page_size, page_token| {
             let request = ListTokensRequest {
                 page_size,
                 page_token,
@@ -241,16 +241,14 @@ impl List {
             let page = client.access.list_tokens(request).await?.into_inner();
             Ok((page.tokens, page.next_page_token))
         });
-        let tokens = tokens.await.map_err(|s| Failure::answered("tokens", &s))?;
-        if !self.output.is_json() {
-            return table(out, &COLUMNS, &tokens);
-        }
+        let tokens = tokens.await?;
         let next_page_token = String::new();
         let all = ListTokensResponse {
             tokens,
             next_page_token,
         };
-        line(out, json(("ListTokensResponse", &all))?)
+        let answer = ("ListTokensResponse", &all);
+        self.output.list(out, &COLUMNS, &all.tokens, answer)
     }
 }
 

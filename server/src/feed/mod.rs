@@ -8,6 +8,7 @@
 //!
 //! May use `store`, `model`, `error`. Read `filter.rs`, `cursor.rs`, then this file.
 
+mod count;
 mod cursor;
 mod filter;
 mod tail;
@@ -15,8 +16,10 @@ mod tail;
 use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, stream};
+use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
+pub use count::Count;
 pub use cursor::Cursors;
 pub use filter::Filter;
 pub use tail::Entry;
@@ -24,22 +27,31 @@ use tail::Tail;
 
 use crate::{
     error::{Error, Result},
+    metrics::{label, metrics},
     model::Time,
+    proof::{Bug, Point, is, reached},
     store::{Store, events},
 };
 
 /// The most events in one batch.
 const MAX_EVENTS: usize = 500;
-/// About the most bytes in one batch, whatever is allowed.
-const MAX_BYTES: usize = 1 << 20;
+/// About the most bytes in one batch, whatever is allowed. Each reader that is stalled holds
+/// one, encoded, in a buffer that doubled as it grew: 1 MiB at most.
+const MAX_BYTES: usize = 512 << 10;
 /// The most rows that are read for one batch: a reader for whom nothing matches hears
 /// of its place at least as often.
 const MAX_ROWS: u64 = 1000;
+/// How many rows a reader takes from the table at first; more once it knows that they are
+/// small. What a batch has no room for was read for nothing, and a crowd of readers that
+/// each take too much fill the memory.
+const FIRST_ROWS: u64 = 64;
+/// How few they may become where the rows are large.
+const LEAST_ROWS: u64 = 16;
 /// The most rows that one page of a list is looked for in.
 const MAX_LISTED_ROWS: u64 = 20 * MAX_ROWS;
 
 /// Where to start reading.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Start {
     /// Only what happens from now on.
     Latest,
@@ -93,6 +105,16 @@ impl Feed {
         })
     }
 
+    /// Whether streams are to end.
+    pub fn is_draining(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// The position of the newest event that was read.
+    pub fn head(&self) -> i64 {
+        self.tail.head()
+    }
+
     /// What makes and reads cursors of this feed.
     pub fn cursors(&self) -> &Cursors {
         &self.cursors
@@ -130,25 +152,33 @@ impl Feed {
 
     async fn after(&self, cursor: &str) -> Result<i64> {
         let read = self.cursors.read(cursor);
+        if let Err(Error::CursorForeign { .. }) = read {
+            let earliest = self.cursors.write(self.earliest().await?);
+            return Err(Error::CursorForeign { earliest });
+        }
+        let position = read?;
+        self.check(position).await?;
+        if is(Bug::InclusiveResume) {
+            return Ok((position - 1).max(self.earliest().await?));
+        }
+        Ok(position)
+    }
+
+    /// Refuses a position that is older than the log, or past its end.
+    pub async fn check(&self, position: i64) -> Result<()> {
+        self.catch_up().await?;
         let earliest = self.earliest().await?;
-        let position = match read {
-            Err(Error::CursorForeign { .. }) => {
-                let earliest = self.cursors.write(earliest);
-                return Err(Error::CursorForeign { earliest });
-            }
-            other => other?,
-        };
         if position < earliest {
             return Err(self.expired(earliest));
         }
         if position > events::feed(&self.store).await?.position {
             return Err(Error::CursorAhead);
         }
-        Ok(position)
+        Ok(())
     }
 
     async fn at(&self, time: Time) -> Result<i64> {
-        if time > Time::now() {
+        if time > self.store.now() {
             return Err(Error::invalid(
                 "start_time",
                 "lies in the future; events cannot be foreseen",
@@ -182,15 +212,22 @@ impl Feed {
             feed: self.clone(),
             filter,
             position,
+            sent: position,
             heartbeat,
             // The hello is due at once.
             silent_until: Instant::now(),
             ends: false,
+            reach: FIRST_ROWS,
         };
         stream::unfold(Some(reader), async |reader| {
             let mut reader = reader?;
+            // It is asked for more only once what it gave was sent.
+            reached(Point::AfterSend);
             match reader.next().await {
-                Ok(batch) => Some((Ok(batch), Some(reader))),
+                Ok(batch) => {
+                    reached(Point::BeforeSend);
+                    Some((Ok(batch), Some(reader)))
+                }
                 Err(error) => Some((Err(error), None)),
             }
         })
@@ -230,18 +267,28 @@ impl Feed {
     /// Rows after a position without a hole: from the ring if it reaches back so far,
     /// else from the table. Empty only at the end of the log.
     async fn rows(&self, position: i64) -> Result<Vec<Arc<Entry>>> {
-        if let Some(entries) = self.tail.after(position, MAX_ROWS as usize) {
-            return Ok(entries);
+        match self.in_memory(position) {
+            Some(entries) => Ok(entries),
+            None => self.table_rows(position, MAX_ROWS).await,
         }
-        self.table_rows(position).await
     }
 
-    async fn table_rows(&self, position: i64) -> Result<Vec<Arc<Entry>>> {
-        let rows = events::after(&self.store, position, MAX_ROWS).await?;
+    /// Those of the ring, if it reaches back so far.
+    fn in_memory(&self, position: i64) -> Option<Vec<Arc<Entry>>> {
+        let entries = self.tail.after(position, MAX_ROWS as usize)?;
+        if !entries.is_empty() {
+            read_from("ring");
+        }
+        Some(entries)
+    }
+
+    async fn table_rows(&self, position: i64, limit: u64) -> Result<Vec<Arc<Entry>>> {
+        read_from("table");
+        let rows = events::after(&self.store, position, limit).await?;
         let mut expected = position;
         for event in &rows {
             expected += 1;
-            if event.position != expected {
+            if event.position != expected && !is(Bug::TrimWithoutCheck) {
                 // The trimming was here. Never a hole: an error, or all.
                 return Err(self.expired(self.earliest().await?));
             }
@@ -253,15 +300,36 @@ impl Feed {
     }
 }
 
+fn read_from(place: &'static str) {
+    let reads = &metrics().feed_reads;
+    reads.get_or_create(&[label("from", place)]).inc();
+}
+
+/// How many rows to take next, of which so many just had so many bytes: about as many as
+/// there is room for.
+fn next_reach(reach: u64, bytes: usize, room: usize) -> u64 {
+    if bytes > 2 * room {
+        (reach / 2).max(LEAST_ROWS)
+    } else if bytes < room / 2 {
+        (reach * 2).min(MAX_ROWS)
+    } else {
+        reach
+    }
+}
+
 /// One stream.
 struct Reader {
     feed: Feed,
     filter: Filter,
     position: i64,
+    /// The place that the last batch with events reached; only a seeded bug wants to know.
+    sent: i64,
     heartbeat: Duration,
     silent_until: Instant,
     /// Whether the last batch before the end was read.
     ends: bool,
+    /// How many rows it takes from the table at once.
+    reach: u64,
 }
 
 impl Reader {
@@ -276,7 +344,8 @@ impl Reader {
             // Read what the head was before the table is read: what comes later is
             // the next round's.
             head.borrow_and_update();
-            let rows = self.feed.rows(self.position).await?;
+            let rows = self.rows().await?;
+            reached(Point::BetweenReadAndSend);
             scanned += rows.len() as u64;
             let batch = self.batch(&rows);
             let due = Instant::now() >= self.silent_until;
@@ -298,13 +367,33 @@ impl Reader {
         }
     }
 
+    /// Rows as [`Feed::rows`] has them, from the table about as many as a batch has room for.
+    async fn rows(&mut self) -> Result<Vec<Arc<Entry>>> {
+        if let Some(entries) = self.feed.in_memory(self.position) {
+            return Ok(entries);
+        }
+        loop {
+            let reach = self.reach;
+            let rows = self.feed.table_rows(self.position, reach).await?;
+            let bytes = rows.iter().map(|entry| entry.event.size).sum();
+            self.reach = next_reach(reach, bytes, self.feed.batch_bytes);
+            let is_full = rows.len() as u64 == reach;
+            if is_full && reach < MAX_ROWS && !rows.iter().any(|entry| entry.event.ends) {
+                // A change is read whole.
+                self.reach = MAX_ROWS;
+                continue;
+            }
+            return Ok(rows);
+        }
+    }
+
     /// One last batch with what is committed, then the end.
     async fn farewell(&mut self) -> Result<Batch> {
         if self.ends {
             return Err(Error::Draining);
         }
         self.ends = true;
-        let rows = self.feed.table_rows(self.position).await?;
+        let rows = self.feed.table_rows(self.position, MAX_ROWS).await?;
         let batch = self.batch(&rows);
         match batch.events.is_empty() {
             true => Err(Error::Draining),
@@ -334,13 +423,28 @@ impl Reader {
                 whole = Some((taken, events.len()));
             }
         }
-        if let Some((rows_taken, matched)) = whole {
+        if let Some((rows_taken, matched)) = whole.filter(|_| !is(Bug::CutInsideChange)) {
             taken = rows_taken;
             events.truncate(matched);
         }
         if let Some(last) = taken.checked_sub(1).and_then(|last| rows.get(last)) {
             self.position = last.event.position;
         }
+        if is(Bug::BookmarkBeforeSend) && events.is_empty() {
+            return Batch {
+                events,
+                position: self.feed.tail.head().max(self.position),
+                caught_up: true,
+            };
+        }
+        if is(Bug::NoBookmark) && events.is_empty() {
+            return Batch {
+                events,
+                position: self.sent,
+                caught_up: false,
+            };
+        }
+        self.sent = self.position;
         Batch {
             events,
             position: self.position,

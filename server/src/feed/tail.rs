@@ -100,6 +100,8 @@ async fn read_on(store: Store, ring: Arc<RwLock<Ring>>, raise: watch::Sender<i64
             () = raise.closed() => return,
         }
         match next_page(&store, &ring, position).await {
+            // Told of events that are not there: a replaced database has lost them.
+            Ok(head) if head == position => tokio::time::sleep(PAUSE).await,
             Ok(head) => _ = raise.send_replace(head),
             Err(error) => {
                 tracing::warn!(%error, "the tail of the feed cannot read; trying again");

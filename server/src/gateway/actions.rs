@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result, Thing},
     model::{CommunityId, Installation, InstallationId, Object, RequestKey},
     plugins::kit::{Action, Signal},
+    proof::{Bug, is},
 };
 
 /// An action that is to be performed.
@@ -77,8 +78,12 @@ impl Gateway {
         ask: Option<Ask>,
     ) -> Result<Value> {
         let action = self.action(name)?;
+        let again = is(Bug::RetryUnknown).then(|| parameters.clone());
         let step = self.noted_step(installation, &action.perform, parameters);
-        let (performed, wrote) = step.await;
+        let (mut performed, wrote) = step.await;
+        if let (Some(again), Err(Error::OutcomeUnknown { .. })) = (again, &performed) {
+            performed = self.step(installation, &action.perform, again).await;
+        }
         let (value, signals) = match action.read_only {
             true => performed.map_err(steps::only_read)?,
             false => performed?,

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     model::{FailReason, NewEvent, Payload, Process, ProcessError, ProcessState},
     plugins::kit::{BallotSteps, Progress},
+    proof::{Bug, is},
     store::{Tx, installations, processes},
 };
 
@@ -39,7 +40,9 @@ pub(super) async fn advance(
     };
     next.private = match (&steps.ballots, state) {
         // The outcome that stays is counted from what is kept, not from what ran along.
-        (Some(ballots), ProcessState::Completed) => recount(tx, ballots, &process, private).await?,
+        (Some(ballots), ProcessState::Completed) if !is(Bug::NoRecount) => {
+            recount(tx, ballots, &process, private).await?
+        }
         _ => private,
     };
     let view = (steps.view)(next.private.clone())?;
@@ -73,7 +76,7 @@ pub(super) async fn end(
 /// Saves a change, with its event.
 async fn save(tx: &Tx, process: &Process, mut next: Process) -> Result<()> {
     debug_assert!(
-        process.state.may_become(next.state),
+        process.state.may_become(next.state) || is(Bug::NoFencing),
         "{:?} to {:?}",
         process.state,
         next.state
@@ -81,6 +84,9 @@ async fn save(tx: &Tx, process: &Process, mut next: Process) -> Result<()> {
     next.revision += 1;
     next.update_time = tx.now;
     processes::save(tx, &next, (process.revision, process.state)).await?;
+    if is(Bug::SilentTransition) && next.state == ProcessState::Cancelled {
+        return Ok(());
+    }
     tx.event(NewEvent {
         community_id: next.community_id.clone(),
         payload: Payload::Process(Box::new(next)),

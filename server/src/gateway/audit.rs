@@ -1,4 +1,5 @@
-//! The audit: every mutating call and every refused one, in a chain of hashes.
+//! The audit: every mutating call and every refused one, in a chain of hashes. Only
+//! AcknowledgeEvents, which comes with every batch of events, leaves no entry.
 //!
 //! One task writes it, many entries in one transaction, and a call is answered when
 //! its entry is on disk. Calls without a valid token are only counted: one entry a
@@ -19,8 +20,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::Gateway;
 use crate::{
     error::{Error, Result, Thing},
-    model::{AuditEntry, Caller, CommunityId, Time},
-    store::{Store, audit},
+    metrics::metrics,
+    model::{AuditEntry, Caller, CommunityId},
+    store::{
+        Store, audit,
+        claims::{self, Turn},
+        storable,
+    },
 };
 
 /// How many entries wait or are written at once.
@@ -76,6 +82,7 @@ impl Audit {
 impl Gateway {
     /// Counts a call without a valid token.
     pub fn count_refused(&self) {
+        metrics().unauthenticated.inc();
         self.audit.refused.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -89,11 +96,11 @@ impl Gateway {
         self.audit
             .append(AuditEntry {
                 number: 0,
-                record_time: Time::now(),
+                record_time: self.store.now(),
                 token_id,
                 rpc: ended.rpc,
                 community_id: community.map(ToString::to_string).unwrap_or_default(),
-                subject: ended.subject,
+                subject: storable(&ended.subject),
                 code: ended.code,
                 hash: [0; 32],
             })
@@ -167,7 +174,8 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>) {
 async fn append(store: &Store, entries: &[AuditEntry]) -> Result<()> {
     for _ in 0..TRIES {
         let entries = entries.to_vec();
-        let written = store.write(async move |tx| {
+        let written = store.write_last(async move |tx| {
+            claims::turn(tx, Turn::Audit).await?;
             let last = audit::last(tx).await?;
             let (number, hash) = last.map_or((0, [0; 32]), |last| (last.number, last.hash));
             audit::insert(tx, &chained(number, hash, entries.clone())).await

@@ -101,7 +101,7 @@ impl Gateway {
             redirect_uri: wanted.redirect_uri,
             caller_state: wanted.state,
             verifier: consent.pkce.then(random),
-            expire_time: Time::now().after(LIFE),
+            expire_time: self.store.now().after(LIFE),
         };
         let (kept, hash) = (begun.clone(), hash(&state));
         self.store

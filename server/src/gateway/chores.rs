@@ -5,29 +5,39 @@
 //! intervals, what signals want asked is asked, deliveries that wait are tried again,
 //! starts that never ended are marked as failed, and what is old is removed. Each
 //! thing runs in a task of its own: a platform that hangs delays nobody else.
+//!
+//! Several gateways may look at the same database, so each thing is claimed first, in
+//! batches (`store/claims.rs`), and what was done of it is written only if the claim still
+//! holds then ([`Under`]). Due is what is due by the database's clock.
 
-use std::{
-    collections::HashSet,
-    hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures::Future;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Gateway, signals};
+use super::{
+    Gateway,
+    replica::{Slots, Under},
+    signals,
+};
 use crate::{
     error::{Error, Result, Trouble},
-    model::{DeliveryId, FailReason, Installation, InstallationId, ProcessId, ProcessState, Time},
+    metrics::metrics,
+    model::{
+        DeliveryId, FailReason, Installation, InstallationId, Process, ProcessError, ProcessId,
+        ProcessState, Time,
+    },
+    plugins::kit::Signal,
+    proof::{Bug, Point, hasty, is, reached, trimming},
     store::{
         ALL, authorizations,
+        claims::{self, Claim, Work},
         deliveries::{self, Fetch},
         events, installations,
         processes::{self, Clock},
         requests,
     },
+    traces::TARGET,
 };
 
 /// How often a delivery is tried before it is parked.
@@ -42,11 +52,15 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// The most events that go in one transaction.
 const TRIM_EVENTS: i64 = 20_000;
+/// How long what is due at about the same time is gathered.
+const PACE: Duration = Duration::from_millis(5);
+/// How long gateways that are gone are remembered.
+const KEEP_REPLICAS: Duration = Duration::from_secs(24 * 3600);
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 
 /// When a delivery that failed so often is tried again: 5 s, doubled up to an hour.
 pub(super) fn next_attempt(now: Time, attempts: i32) -> Time {
-    now.after(backoff(Duration::from_secs(5), attempts - 1))
+    now.after(hasty(backoff(Duration::from_secs(5), attempts - 1)))
 }
 
 /// Doubled with each failure, up to an hour, up to a tenth more or less.
@@ -57,115 +71,149 @@ fn backoff(first: Duration, failures: i32) -> Duration {
         .mul_f64(0.9 + 0.2 * rand::random::<f64>())
 }
 
-/// What is being done now, so that nothing is done twice at the same time.
-#[derive(Default)]
-struct Running {
-    processes: Set<ProcessId>,
-    installations: Set<InstallationId>,
-    deliveries: Set<DeliveryId>,
-    fetches: Set<Uuid>,
-}
-
-type Set<K> = Arc<Mutex<HashSet<K>>>;
-
 impl Gateway {
-    /// Does what becomes due, until `closing` is true.
+    /// Does what becomes due, until `closing` is true. What is begun by then is ended.
     pub async fn do_chores(self: Arc<Self>, mut closing: watch::Receiver<bool>) {
-        let running = Running::default();
+        let (end, ended) = watch::channel(false);
+        let living = tokio::spawn(self.clone().stay_alive(ended));
+        let slots = Arc::new(Slots::default());
         let mut trimmed: Option<tokio::time::Instant> = None;
         loop {
-            let next = match self.do_due(&running).await {
+            let next = match self.do_due(&slots).await {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "the chores cannot read what is due");
-                    None
+                    LONGEST_SLEEP
                 }
             };
+            let (trim_every, _) = trimming(TRIM_EVERY, self.settings.event_retention);
             if trimmed
-                .is_none_or(|at| at.elapsed() >= TRIM_EVERY.min(self.settings.event_retention))
+                .is_none_or(|at| at.elapsed() >= trim_every.min(self.settings.event_retention))
             {
                 trimmed = Some(tokio::time::Instant::now());
                 if let Err(error) = self.trim().await {
                     tracing::error!(%error, "old things cannot be removed");
                 }
             }
-            let sleep = next.map_or(LONGEST_SLEEP, |time| {
-                time.since(Time::now()).min(LONGEST_SLEEP)
-            });
             tokio::select! {
-                // What is due and still runs must not make a busy loop.
-                () = tokio::time::sleep(sleep.max(Duration::from_millis(20))) => {}
-                () = self.wake.notified() => {}
-                _ = closing.wait_for(|closing| *closing) => return,
+                () = self.until_due(next.min(trim_every)) => {}
+                _ = closing.wait_for(|closing| *closing) => break,
             }
+        }
+        if !self.store.is_alone() {
+            // Another would do it a second time.
+            while !slots.is_idle() {
+                self.wake.notified().await;
+            }
+            end.send_replace(true);
+            log(living.await.map_err(Error::internal), "a chore broke");
+            self.leave().await;
         }
     }
 
-    /// Begins everything that is due; when the next thing is.
-    async fn do_due(self: &Arc<Self>, running: &Running) -> Result<Option<Time>> {
-        let now = Time::now();
-        for id in processes::due(&self.store, Clock::Lease, now).await? {
-            run(&running.processes, id, self.clone().mark_lost(id));
+    /// Waits until something may be due.
+    async fn until_due(&self, next: Duration) {
+        // What becomes due at the same time is claimed together.
+        tokio::time::sleep(PACE).await;
+        let longest = match self.store.is_alone() {
+            true => LONGEST_SLEEP,
+            // Others put things off, and die.
+            false => Duration::from_secs(1),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(next.min(longest)) => {}
+            () = self.wake.notified() => {}
         }
-        for id in processes::due(&self.store, Clock::Timer, now).await? {
-            run(&running.processes, id, self.clone().close_due(id));
+    }
+
+    /// Claims and begins what is due; how long until the next is.
+    async fn do_due(self: &Arc<Self>, slots: &Arc<Slots>) -> Result<Duration> {
+        let mut next = Duration::MAX;
+        for work in Work::DUE {
+            let Some(wanted) = slots.room(work) else {
+                continue;
+            };
+            let now = match is(Bug::LocalClock) {
+                true => Time::now(),
+                false => self.store.now(),
+            };
+            let Some(due) = claims::next_due(&self.store, work, &wanted, now).await? else {
+                continue;
+            };
+            if due > now {
+                next = next.min(due.since(now));
+                continue;
+            }
+            // There may be more than is claimed at once.
+            next = Duration::ZERO;
+            let replica = self.replica()?;
+            let claimed = self
+                .store
+                .write(async move |tx| claims::claim_due(tx, replica, work, &wanted).await);
+            for claim in claimed.await? {
+                self.run(slots, claim, self.clone().do_claimed(claim));
+            }
         }
-        for id in processes::due(&self.store, Clock::Refresh, now).await? {
-            run(&running.processes, id, self.clone().refresh_due(id));
+        Ok(next)
+    }
+
+    /// Does what was claimed. When it is well done, the claim was given back with it.
+    #[tracing::instrument(level = "debug", target = TARGET, name = "chore", skip_all, fields(kind = ?claim.work))]
+    async fn do_claimed(self: Arc<Self>, claim: Claim) -> Result<()> {
+        let under = Under::all_of(claim);
+        match claim.work {
+            Work::Close => self.close_due(ProcessId(claim.id), under).await,
+            Work::LostStart => self.mark_lost(ProcessId(claim.id), under).await,
+            Work::Delivery => self.attempt(DeliveryId(claim.id), under).await,
+            Work::Refresh => self.refresh_due(ProcessId(claim.id), under).await,
+            Work::Fetch => self.fetch_due(claim.id, under).await,
+            Work::Poll => self.poll_due(claim).await,
+            Work::Credentials => Ok(()),
         }
-        for id in installations::due(&self.store, now).await? {
-            run(&running.installations, id, self.clone().poll_due(id));
-        }
-        for id in deliveries::due(&self.store, now).await? {
-            run(&running.deliveries, id, self.clone().attempt_due(id));
-        }
-        for fetch in deliveries::due_fetches(&self.store, now).await? {
-            run(&running.fetches, fetch.id, self.clone().fetch_due(fetch));
-        }
-        let mut next = Vec::new();
-        for clock in [Clock::Lease, Clock::Timer, Clock::Refresh] {
-            next.push(processes::next_due(&self.store, clock).await?);
-        }
-        next.push(installations::next_due(&self.store).await?);
-        next.push(deliveries::next_due(&self.store).await?);
-        Ok(next.into_iter().flatten().min())
     }
 
     /// A start whose lease ran out: nobody can know whether the platform heard us.
-    async fn mark_lost(self: Arc<Self>, id: ProcessId) {
+    async fn mark_lost(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let message = "the gateway stopped while it was starting; look at the platform".to_owned();
-        let marked = self.fail(id, FailReason::OutcomeUnknown, message).await;
-        log(marked, "a lost start cannot be marked");
+        let reason = FailReason::OutcomeUnknown;
+        self.fail(id, ProcessError { reason, message }, under).await
     }
 
     /// Closes a process whose close_time has come; tries so for a day.
-    async fn close_due(self: Arc<Self>, id: ProcessId) {
-        let closed = match self.close(id, "its close_time has come").await {
+    async fn close_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
+        let closed = match self.close(id, "its close_time has come", under).await {
             // The platform closes it by itself: ask whether it has.
-            Err(Error::Unsupported { .. }) => self.expect_closed(id).await,
-            other => other.map(drop),
+            Err(Error::Unsupported { .. }) => self.expect_closed(id, under).await,
+            other => other.map(|process| measure_delay(&process)),
         };
-        let result = match closed {
-            Ok(()) | Err(Error::Done { .. } | Error::NotFound(_)) => Ok(()),
-            Err(error) => self.close_later(id, error).await,
-        };
-        log(result, "a process that is due cannot be closed");
+        match closed {
+            Ok(()) => Ok(()),
+            Err(Error::Done { .. } | Error::NotFound(_)) => self.let_go(under).await,
+            Err(Error::ClaimLost) => Err(Error::ClaimLost),
+            Err(error) => self.close_later(id, error, under).await,
+        }
     }
 
-    async fn expect_closed(self: &Arc<Self>, id: ProcessId) -> Result<()> {
-        self.refresh(id).await?;
+    async fn expect_closed(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
+        self.refresh(id, under.in_part()).await?;
         let process = processes::find(&self.store, id).await?;
         match process.state.is_done() {
-            true => Ok(()),
+            true => self.let_go(under).await,
             false => Err(Error::internal("its platform has not closed it yet")),
         }
     }
 
-    async fn close_later(self: &Arc<Self>, id: ProcessId, error: Error) -> Result<()> {
+    async fn close_later(
+        self: &Arc<Self>,
+        id: ProcessId,
+        error: Error,
+        under: Under,
+    ) -> Result<()> {
         tracing::warn!(process_id = %id, %error, "a process that is due is not closed yet");
         let process = processes::find(&self.store, id).await?;
         let since = process.close_time.unwrap_or(process.update_time);
-        if Time::now().since(since) > CLOSE_FOR {
+        let late = self.store.now().since(since);
+        if late > CLOSE_FOR {
             let reason = match error {
                 Error::Platform {
                     trouble: Trouble::Rejected { .. },
@@ -173,47 +221,50 @@ impl Gateway {
                 } => FailReason::PlatformRejected,
                 _ => FailReason::PlatformUnavailable,
             };
-            return self
-                .fail(id, reason, format!("it could not be closed: {error}"))
-                .await;
+            let message = format!("it could not be closed: {error}");
+            let failed = ProcessError { reason, message };
+            return self.fail(id, failed, under).await;
         }
         // Half of what has passed, so that the tries thin out by themselves.
-        let wait =
-            (Time::now().since(since) / 2).clamp(Duration::from_secs(1), Duration::from_secs(600));
+        let wait = (late / 2).clamp(Duration::from_secs(1), Duration::from_secs(600));
         self.store
             .write(async move |tx| {
+                under.check(tx).await?;
                 processes::set_clock(tx, id, Clock::Timer, Some(tx.now.after(wait))).await
             })
             .await
     }
 
     /// Asks how a process stands, since a signal wants so.
-    async fn refresh_due(self: Arc<Self>, id: ProcessId) {
-        let Err(error) = self.refresh(id).await else {
-            return;
+    async fn refresh_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
+        let error = match self.refresh(id, under).await {
+            Ok(()) => return Ok(()),
+            Err(Error::NotFound(_)) => return self.let_go(under).await,
+            Err(Error::ClaimLost) => return Err(Error::ClaimLost),
+            Err(error) => error,
         };
-        if matches!(error, Error::NotFound(_)) {
-            return;
-        }
         tracing::warn!(process_id = %id, %error, "a process cannot be refreshed; trying again");
-        let again = async {
-            let failures = processes::refresh_failures(&self.store, id).await?;
-            let again = Time::now().after(backoff(Duration::from_secs(5), failures));
-            self.store
-                .write(async move |tx| processes::refresh_failed(tx, id, again).await)
-                .await
-        };
-        log(again.await, "a refresh cannot be put off");
+        let failures = processes::refresh_failures(&self.store, id).await?;
+        let wait = backoff(Duration::from_secs(5), failures);
+        self.store
+            .write(async move |tx| {
+                under.check(tx).await?;
+                processes::refresh_failed(tx, id, tx.now.after(wait)).await
+            })
+            .await
     }
 
     /// Asks a platform without hooks what is new.
-    async fn poll_due(self: Arc<Self>, id: InstallationId) {
-        let Ok(installation) = self.get_installation(id).await else {
-            return;
+    async fn poll_due(self: &Arc<Self>, claim: Claim) -> Result<()> {
+        let (id, part) = (InstallationId(claim.id), Under::part_of(claim));
+        let installation = match self.get_installation(id).await {
+            Err(Error::NotFound(_)) => return Ok(()),
+            found => found?,
         };
-        let polled = self.poll(&installation).await;
+        let polled = self.poll(&installation, part).await;
         let failures = match &polled {
             Ok(_) => 0,
+            Err(Error::ClaimLost) => return Err(Error::ClaimLost),
             Err(error) => {
                 tracing::warn!(installation_id = %id, %error, "a platform cannot be asked; trying again");
                 installation.poll_failures.saturating_add(1)
@@ -228,23 +279,26 @@ impl Gateway {
             _ => None,
         };
         if let Some(problem) = problem {
-            let noted = self.note_problem(id, problem).await;
+            let noted = self.note_problem(id, problem, part).await;
             log(noted.map(drop), "a problem cannot be noted");
         }
-        let next = Time::now().after(backoff(self.settings.poll_interval, failures));
-        let set = self
-            .store
-            .write(async move |tx| installations::set_poll(tx, id, next, failures).await);
-        log(set.await, "a poll cannot be put off");
+        let wait = backoff(self.settings.poll_interval, failures);
+        self.store
+            .write(async move |tx| {
+                Under::all_of(claim).check(tx).await?;
+                installations::set_poll(tx, id, tx.now.after(wait), failures).await
+            })
+            .await
     }
 
     /// Whether there was something to ask, if all of it was answered.
-    async fn poll(self: &Arc<Self>, installation: &Installation) -> Result<bool> {
+    async fn poll(self: &Arc<Self>, installation: &Installation, under: Under) -> Result<bool> {
         let plugin = self.plugin(&installation.plugin)?;
         let mut result = Ok(plugin.poll.is_some());
         if let Some(poll) = &plugin.poll {
+            self.check_awake(under)?;
             match self.read_step(installation, poll, ()).await {
-                Ok(signals) => self.do_signals(installation, signals, None).await?,
+                Ok(signals) => self.do_polled(installation, signals, under).await?,
                 Err(error) => result = Err(error),
             }
         }
@@ -253,8 +307,9 @@ impl Gateway {
             if !self.process_steps(&process.process_type)?.polled {
                 continue;
             }
-            match self.refresh(process.id).await {
+            match self.refresh(process.id, under).await {
                 Ok(()) => result = result.map(|_| true),
+                Err(Error::ClaimLost) => return Err(Error::ClaimLost),
                 Err(error) => {
                     tracing::debug!(process_id = %process.id, %error, "a process cannot be refreshed");
                     result = Err(error);
@@ -264,28 +319,52 @@ impl Gateway {
         result
     }
 
-    async fn attempt_due(self: Arc<Self>, id: DeliveryId) {
-        log(self.attempt(id).await, "a delivery cannot be tried");
+    async fn do_polled(
+        self: &Arc<Self>,
+        installation: &Installation,
+        signals: Vec<Signal>,
+        under: Under,
+    ) -> Result<()> {
+        if signals.is_empty() {
+            return Ok(());
+        }
+        let (gateway, installation) = (self.clone(), installation.clone());
+        let done = self
+            .store
+            .write(async move |tx| {
+                under.check(tx).await?;
+                signals::apply(&gateway, tx, &installation, &signals).await
+            })
+            .await?;
+        self.do_after(done.after);
+        Ok(())
     }
 
     /// Asks a platform what a signal wants to know; gives up after as many tries as a
     /// delivery gets.
-    async fn fetch_due(self: Arc<Self>, fetch: Fetch) {
-        let id = fetch.id;
-        let Err(error) = self.fetch(&fetch).await else {
-            return;
+    async fn fetch_due(self: &Arc<Self>, id: Uuid, under: Under) -> Result<()> {
+        let Some(fetch) = deliveries::fetch(&self.store, id).await? else {
+            return Ok(());
+        };
+        let error = match self.fetch(&fetch, under).await {
+            Ok(()) => return Ok(()),
+            Err(Error::ClaimLost) => return Err(Error::ClaimLost),
+            Err(error) => error,
         };
         let failures = fetch.failures + 1;
         tracing::warn!(fetch_id = %id, failures, %error, "a platform cannot be asked");
-        let again =
-            (failures < MAX_ATTEMPTS).then(|| (next_attempt(Time::now(), failures), failures));
-        let put_off = self
-            .store
-            .write(async move |tx| deliveries::set_fetch(tx, id, again).await);
-        log(put_off.await, "a fetch cannot be put off");
+        self.store
+            .write(async move |tx| {
+                under.check(tx).await?;
+                let again =
+                    (failures < MAX_ATTEMPTS).then(|| (next_attempt(tx.now, failures), failures));
+                deliveries::set_fetch(tx, id, again).await
+            })
+            .await
     }
 
-    async fn fetch(self: &Arc<Self>, fetch: &Fetch) -> Result<()> {
+    /// Does what comes of it; then the fetch is done.
+    async fn fetch(self: &Arc<Self>, fetch: &Fetch, under: Under) -> Result<()> {
         let installation = self.get_installation(fetch.installation_id).await?;
         let plugin = self.plugin(&installation.plugin)?;
         let Some(step) = &plugin.fetch else {
@@ -294,30 +373,18 @@ impl Gateway {
                 installation.plugin
             )));
         };
+        self.check_awake(under)?;
         let signals = self
             .read_step(&installation, step, fetch.what.clone())
             .await?;
-        self.do_signals(&installation, signals, Some(fetch.id))
-            .await
-    }
-
-    /// Does signals that nobody waits for; the fetch that they come from is done.
-    async fn do_signals(
-        self: &Arc<Self>,
-        installation: &Installation,
-        signals: Vec<crate::plugins::kit::Signal>,
-        fetched: Option<Uuid>,
-    ) -> Result<()> {
-        if signals.is_empty() && fetched.is_none() {
-            return Ok(());
-        }
-        let (gateway, installation) = (self.clone(), installation.clone());
+        let (gateway, id) = (self.clone(), fetch.id);
         let done = self
             .store
             .write(async move |tx| {
-                if let Some(id) = fetched {
-                    deliveries::set_fetch(tx, id, None).await?;
-                }
+                // The whole before its parts.
+                installations::find(tx, installation.id).await?;
+                under.check(tx).await?;
+                deliveries::set_fetch(tx, id, None).await?;
                 signals::apply(&gateway, tx, &installation, &signals).await
             })
             .await?;
@@ -328,20 +395,23 @@ impl Gateway {
     /// Removes what is old: events, answers, deliveries that are done, authorizations that
     /// nobody ended.
     async fn trim(&self) -> Result<()> {
-        let retention = self.settings.event_retention;
+        let (_, retention) = trimming(TRIM_EVERY, self.settings.event_retention);
         loop {
+            reached(Point::BeforeTrim);
             let gone = self
                 .store
                 .write(async move |tx| {
                     events::trim(tx, tx.now.before(retention), TRIM_EVENTS).await
                 })
                 .await?;
+            reached(Point::AfterTrim);
             if gone < TRIM_EVENTS as u64 / 2 {
                 break;
             }
         }
         self.store
             .write(async move |tx| {
+                claims::trim(tx, tx.now.before(KEEP_REPLICAS)).await?;
                 authorizations::trim(tx, tx.now).await?;
                 requests::trim(tx, tx.now.before(KEEP_REQUESTS)).await?;
                 deliveries::trim(tx, tx.now.before(retention)).await
@@ -351,29 +421,12 @@ impl Gateway {
     }
 }
 
-/// Begins a chore, unless the same thing is being done.
-fn run<K: Eq + Hash + Copy + Send + 'static>(
-    running: &Set<K>,
-    key: K,
-    chore: impl Future<Output = ()> + Send + 'static,
-) {
-    if !running
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(key)
-    {
-        return;
+/// How late a process was closed.
+fn measure_delay(process: &Process) {
+    if let Some(due) = process.close_time {
+        let delay = process.update_time.since(due);
+        metrics().timer_delay.observe(delay.as_secs_f64());
     }
-    let running = running.clone();
-    tokio::spawn(async move {
-        // A chore that breaks must not block its thing for ever.
-        let done = tokio::spawn(chore).await;
-        log(done.map_err(Error::internal), "a chore broke");
-        running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key);
-    });
 }
 
 fn log(result: Result<()>, what: &str) {

@@ -80,7 +80,7 @@ impl Gateway {
     ) -> Result<(Community, bool)> {
         self.store
             .write(async move |tx| {
-                let mut community = match communities::find(tx, &id).await {
+                let mut community = match communities::take(tx, &id).await {
                     Err(Error::NotFound(_)) if changes.allow_missing && changes.etag.is_empty() => {
                         let name = changes.display_name.clone().unwrap_or_default();
                         return Ok((create(tx, &id, &name).await?, true));
@@ -140,10 +140,12 @@ async fn create(tx: &Tx, id: &CommunityId, display_name: &str) -> Result<Communi
 }
 
 async fn delete(tx: &Tx, id: &CommunityId, etag: &str) -> Result<()> {
-    let community = communities::find(tx, id).await?;
+    // From here on nobody writes anything of it.
+    let community = communities::take_to_delete(tx, id).await?;
     check_etag(etag, &community.etag)?;
     let all = installations::Wanted::of(id);
     for installation in installations::list(tx, &all, ALL).await? {
+        installations::take_to_delete(tx, installation.id).await?;
         deliveries::delete_all(tx, installation.id).await?;
         installations::delete(tx, installation.id).await?;
     }

@@ -7,16 +7,23 @@ use std::{
     time::Duration,
 };
 
-use super::{Gateway, mask, steps::only_read};
+use tokio::time::Instant;
+
+use super::{Gateway, mask, replica::Under, steps::only_read};
 use crate::{
     error::{Error, Result, Trouble},
     model::{Credentials, Installation, InstallationId, Time},
     plugins::kit::{Call, Held, Plugin},
-    store::{credentials, installations},
+    store::{
+        claims::{self, Claim, Work},
+        credentials, installations,
+    },
 };
 
 /// So long before they expire they are renewed.
 const MARGIN: Duration = Duration::from_secs(60);
+/// After what time those that another gateway renews are looked at again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The way to credentials that are not kept yet.
 pub(super) fn given(credentials: Option<Credentials>) -> Held {
@@ -97,15 +104,60 @@ impl Gateway {
         seen: Credentials,
     ) -> Result<Credentials> {
         let _only_one = self.renewing.lock(id).await;
-        let held = find(&self, id).await?;
-        if held.access_token != seen.access_token || is_fresh(&held) {
-            return Ok(held);
+        let until = Instant::now() + self.lease();
+        loop {
+            let held = find(&self, id).await?;
+            if held.access_token != seen.access_token || is_fresh(&held) {
+                return Ok(held);
+            }
+            if let Some(claim) = self.claim_credentials(id).await? {
+                return self.renew_claimed(id, seen, claim).await;
+            }
+            if Instant::now() > until {
+                return Err(slow());
+            }
+            // Another gateway renews them.
+            tokio::time::sleep(PAUSE).await;
         }
-        let installation = installations::find(&self.store, id).await?;
-        match self.refresh_at_platform(&installation, held.clone()).await {
-            Ok(new) => self.save_credentials(id, held, new).await,
-            Err(error) => self.not_renewed(id, held, error).await,
-        }
+    }
+
+    /// One gateway renews at a time: many platforms take a refresh token only once. What
+    /// it gets is kept even if it lost the claim meanwhile, unless there is newer.
+    async fn claim_credentials(&self, id: InstallationId) -> Result<Option<Claim>> {
+        let replica = self.replica().map_err(|_| slow())?;
+        self.store
+            .write(async move |tx| claims::claim_one(tx, replica, Work::Credentials, id.0).await)
+            .await
+    }
+
+    async fn renew_claimed(
+        self: &Arc<Self>,
+        id: InstallationId,
+        seen: Credentials,
+        claim: Claim,
+    ) -> Result<Credentials> {
+        let renewed = async {
+            // The one who had the claim before may have renewed them.
+            let held = find(self, id).await?;
+            if held.access_token != seen.access_token || is_fresh(&held) {
+                return Ok(held);
+            }
+            let installation = installations::find(&self.store, id).await?;
+            let awake = self.check_awake(Under::all_of(claim));
+            awake.map_err(|_| slow())?;
+            match self.refresh_at_platform(&installation, held.clone()).await {
+                Ok(new) => self.save_credentials(id, held, new).await,
+                Err(error) => self.not_renewed(id, held, error).await,
+            }
+        };
+        let renewed = renewed.await;
+        // Nobody waits for it, unless the database fails just now.
+        let (gateway, working) = (self.clone(), self.working.clone().try_read_owned());
+        tokio::spawn(async move {
+            gateway.surely_let_go(claim).await;
+            drop(working);
+        });
+        renewed
     }
 
     async fn refresh_at_platform(
@@ -132,7 +184,8 @@ impl Gateway {
     ) -> Result<Credentials> {
         self.store
             .write(async move |tx| {
-                let current = credentials::find(tx, id).await?.ok_or_else(none)?;
+                installations::find(tx, id).await?;
+                let current = credentials::take(tx, id).await?.ok_or_else(none)?;
                 if current != old {
                     return Ok(current);
                 }
@@ -165,7 +218,8 @@ impl Gateway {
             return Ok(current);
         }
         tracing::warn!(installation_id = %id, "a platform renews no credentials");
-        self.note_problem(id, Some(trouble.to_string())).await?;
+        self.note_problem(id, Some(trouble.to_string()), Under::CALLER)
+            .await?;
         Err(error)
     }
 }
@@ -179,6 +233,13 @@ async fn find(gateway: &Gateway, id: InstallationId) -> Result<Credentials> {
 fn is_fresh(held: &Credentials) -> bool {
     let soon = Time::now().after(MARGIN);
     held.expire_time.is_none_or(|time| soon < time)
+}
+
+fn slow() -> Error {
+    let plugin = String::new();
+    let why = "another gateway has not renewed the credentials yet".to_owned();
+    let trouble = Trouble::Unavailable(why);
+    Error::Platform { plugin, trouble }
 }
 
 fn none() -> Error {

@@ -92,7 +92,7 @@ impl Gateway {
         let identity_id = begun.identity_id;
         self.store
             .write(async move |tx| {
-                communities::find(tx, &community).await?;
+                communities::take(tx, &community).await?;
                 link_login(tx, &community, identity_id, &account).await
             })
             .await
@@ -199,6 +199,7 @@ impl Gateway {
                 let kept = match &grant.old {
                     None => {
                         installations::insert(tx, new, poll_time).await?;
+                        installations::make_exclusive(tx, new.id).await?;
                         set_state(tx, new, &grant.installed).await?;
                         tx.event(changed(new, Change::Created));
                         new.clone()
@@ -222,7 +223,7 @@ impl Gateway {
 
 /// An installation that is authorized anew keeps its state and processes.
 async fn renew(tx: &Tx, old: &Installation, new: &Installation) -> Result<Installation> {
-    let mut current = installations::find(tx, new.id).await?;
+    let mut current = installations::take(tx, new.id).await?;
     check_etag(&old.etag, &current.etag)?;
     current.config.clone_from(&new.config);
     current.secrets = new.secrets.clone();

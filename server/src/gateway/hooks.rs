@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Gateway, after::After, signals};
+use super::{Gateway, after::After, replica::Under, signals};
 use crate::{
     error::{Error, Result, Thing},
     model::{
@@ -14,6 +14,7 @@ use crate::{
         InstallationId, JsonLimits, Time,
     },
     plugins::kit::{Received, Repeat, Routed},
+    proof::{Bug, is, is_poison},
     store::{ALL, communities, deliveries, installations},
 };
 
@@ -27,7 +28,7 @@ impl Gateway {
         slug: Option<&str>,
         hook: Hook,
     ) -> Result<HookReply> {
-        let hook = self.stamped(hook, Time::now());
+        let hook = self.stamped(hook, self.store.now());
         let unknown = || Error::NotFound(Thing::Webhook);
         let verifies = self.plugin(plugin).map_err(|_| unknown())?.verifies;
         if slug.is_none() && !verifies {
@@ -40,7 +41,8 @@ impl Gateway {
         let found = installations::list(&self.store, &wanted, ALL).await;
         let mut found = found.map_err(unavailable)?;
         if let Some(slug) = slug {
-            found.retain(|installation| knows_slug(installation, slug));
+            let now = self.store.now();
+            found.retain(|installation| knows_slug(installation, slug, now));
         }
         if found.is_empty() {
             return Err(unknown());
@@ -54,7 +56,7 @@ impl Gateway {
 
     /// The platform-wide hook of a plugin, which says itself where it goes.
     pub async fn route(self: &Arc<Self>, plugin: &str, hook: Hook) -> Result<HookReply> {
-        let hook = self.stamped(hook, Time::now());
+        let hook = self.stamped(hook, self.store.now());
         let unknown = || Error::NotFound(Thing::Webhook);
         let known = self.plugin(plugin).map_err(|_| unknown())?;
         let route = known.route.as_ref().ok_or_else(unknown)?;
@@ -143,6 +145,15 @@ impl Gateway {
             hook: hook.clone(),
         };
         let (gateway, doing) = (self.clone(), work.clone());
+        if is(Bug::AnswerBeforeCommit) {
+            let store = self.store.clone();
+            tokio::spawn(async move {
+                store
+                    .write(async move |tx| gateway.do_work(tx, &doing).await)
+                    .await
+            });
+            return Ok(work.received.reply);
+        }
         match self
             .store
             .write(async move |tx| gateway.do_work(tx, &doing).await)
@@ -152,10 +163,14 @@ impl Gateway {
                 self.do_after(after);
                 Ok(reply)
             }
-            Err(error @ (Error::StoreUnavailable | Error::StorageFull | Error::Draining)) => {
-                Err(error)
-            }
+            Err(
+                error @ (Error::StoreUnavailable
+                | Error::StoreReadOnly
+                | Error::StorageFull
+                | Error::Draining),
+            ) => Err(error),
             Err(Error::NotFound(Thing::Installation(_))) => Err(Error::NotFound(Thing::Webhook)),
+            Err(_) if is(Bug::DropPoison) => Ok(HookReply::ok()),
             Err(error) => {
                 let id = installation.id;
                 tracing::error!(installation_id = %id, %error, "a delivery could not be processed; it is tried again");
@@ -184,6 +199,7 @@ impl Gateway {
         if !is_new || waits {
             return Ok((received.reply.clone(), After::default()));
         }
+        check_processable(&work.hook)?;
         let done = signals::apply(self, tx, installation, &received.signals).await?;
         Ok((reply(received, done.reply), done.after))
     }
@@ -192,6 +208,7 @@ impl Gateway {
         let problem = error.to_string();
         self.store
             .write(async move |tx| {
+                installations::find(tx, work.installation.id).await?;
                 let mut delivery = delivery(work.installation.id, tx.now, true);
                 delivery.attempt_count = 1;
                 delivery.problem.clone_from(&problem);
@@ -227,16 +244,19 @@ impl Gateway {
     /// Tries a delivery again, now. One that is done stays so.
     pub async fn retry_delivery(self: &Arc<Self>, id: DeliveryId) -> Result<Delivery> {
         let gateway = self.clone();
-        self.detached(async move { gateway.attempt(id).await })
+        self.detached(async move { gateway.attempt(id, Under::CALLER).await })
             .await?;
         Ok(deliveries::find(&self.store, id).await?.0)
     }
 
-    /// One more attempt at a delivery that is not done.
-    pub(super) async fn attempt(self: &Arc<Self>, id: DeliveryId) -> Result<()> {
-        let (delivery, hook) = deliveries::find(&self.store, id).await?;
+    /// One more attempt at a delivery that is not done. A caller may try the same one.
+    pub(super) async fn attempt(self: &Arc<Self>, id: DeliveryId, under: Under) -> Result<()> {
+        let (delivery, hook) = match deliveries::find(&self.store, id).await {
+            Err(Error::NotFound(_)) if under.claim.is_some() => return Ok(()),
+            found => found?,
+        };
         let Some(hook) = hook.filter(|_| delivery.state != DeliveryState::Done) else {
-            return Ok(());
+            return self.let_go(under).await;
         };
         let installation = installations::find(&self.store, delivery.installation_id).await?;
         let hook = self.stamped(hook, delivery.receive_time);
@@ -247,10 +267,14 @@ impl Gateway {
             Ok(received) => {
                 self.store
                     .write(async move |tx| {
-                        let (mut delivery, hook) = deliveries::find(tx, id).await?;
+                        // The whole before its parts.
+                        installations::find(tx, installation.id).await?;
+                        under.check(tx).await?;
+                        let (mut delivery, hook) = deliveries::take(tx, id).await?;
                         if hook.is_none() || delivery.state == DeliveryState::Done {
                             return Ok(After::default());
                         }
+                        hook.as_ref().map(check_processable).transpose()?;
                         let waits =
                             signals::must_wait(tx, &installation, &received.signals).await?;
                         if waits {
@@ -273,17 +297,22 @@ impl Gateway {
         };
         match tried {
             Ok(after) => self.do_after(after),
-            Err(error) => self.attempt_failed(id, &error).await?,
+            Err(Error::ClaimLost) => return Err(Error::ClaimLost),
+            Err(error) => self.attempt_failed(id, &error, under).await?,
         }
         Ok(())
     }
 
-    async fn attempt_failed(&self, id: DeliveryId, error: &Error) -> Result<()> {
+    async fn attempt_failed(&self, id: DeliveryId, error: &Error, under: Under) -> Result<()> {
         tracing::warn!(delivery_id = %id, %error, "a delivery could not be processed");
         let problem = error.to_string();
         self.store
             .write(async move |tx| {
-                let (mut delivery, _) = deliveries::find(tx, id).await?;
+                under.check(tx).await?;
+                let (mut delivery, _) = deliveries::take(tx, id).await?;
+                if delivery.state == DeliveryState::Done {
+                    return Ok(());
+                }
                 delivery.attempt_count += 1;
                 delivery.problem.clone_from(&problem);
                 let given_up = delivery.attempt_count >= super::chores::MAX_ATTEMPTS;
@@ -307,6 +336,14 @@ struct Work {
     hook: Hook,
 }
 
+/// The proof has deliveries that cannot be processed; nobody else has.
+fn check_processable(hook: &Hook) -> Result<()> {
+    match is_poison(&hook.body) {
+        true => Err(Error::internal("it is poison")),
+        false => Ok(()),
+    }
+}
+
 fn delivery(installation_id: InstallationId, now: Time, waits: bool) -> Delivery {
     let state = if waits {
         DeliveryState::Pending
@@ -325,6 +362,10 @@ fn delivery(installation_id: InstallationId, now: Time, waits: bool) -> Delivery
 }
 
 fn repeat_key(repeat: &Repeat, hook: &Hook) -> Option<String> {
+    if is(Bug::RepeatById) {
+        let id = hook.header("x-discourse-event-id");
+        return id.map(|id| format!("id:{id}"));
+    }
     match repeat {
         Repeat::Body => Some(format!("body:{}", hex::encode(Sha256::digest(&hook.body)))),
         Repeat::Id(id) => Some(format!("id:{id}")),
@@ -351,9 +392,9 @@ fn reply(received: &Received, voter: Option<Value>) -> HookReply {
     }
 }
 
-fn knows_slug(installation: &Installation, slug: &str) -> bool {
+fn knows_slug(installation: &Installation, slug: &str, now: Time) -> bool {
     let same = |known: &str| bool::from(known.as_bytes().ct_eq(slug.as_bytes()));
     let old = installation.old_slug.as_ref();
-    let old = old.is_some_and(|(old, until)| same(old) && Time::now() < *until);
+    let old = old.is_some_and(|(old, until)| same(old) && now < *until);
     same(&installation.slug) || old
 }

@@ -62,7 +62,7 @@ impl Gateway {
     ) -> Result<Identity> {
         self.store
             .write(async move |tx| {
-                let stays = identities::find(tx, primary).await?;
+                let stays = identities::take(tx, primary).await?;
                 let goes = identities::find(tx, secondary).await?;
                 if stays.id == goes.id {
                     return Ok(stays);
@@ -84,7 +84,7 @@ impl Gateway {
     pub async fn link_account(&self, id: IdentityId, account: Account) -> Result<Identity> {
         self.store
             .write(async move |tx| {
-                let identity = identities::find(tx, id).await?;
+                let identity = identities::take(tx, id).await?;
                 let mut account = account.clone();
                 let known = identities::owner(tx, &key(&identity, &account)).await?;
                 if let Some((owner, known)) = known {
@@ -109,7 +109,7 @@ impl Gateway {
     pub async fn unlink_account(&self, key: identities::AccountKey) -> Result<()> {
         self.store
             .write(async move |tx| {
-                communities::find(tx, &key.community_id).await?;
+                communities::take(tx, &key.community_id).await?;
                 let Some((owner, _)) = identities::owner(tx, &key).await? else {
                     return Ok(());
                 };
@@ -120,7 +120,7 @@ impl Gateway {
     }
 }
 
-/// Links the account of a person who logged in: to the identity that was asked for, else
+/// Links the account of a person who logged in, in a community that is taken: to the identity that was asked for, else
 /// to that which has it, else to a new one.
 pub(super) async fn link_login(
     tx: &Tx,

@@ -1,12 +1,19 @@
 //! One lock per thing, made when it is first wanted and forgotten when nobody holds it.
+//!
+//! Other gateways do not know of it, so nothing may rely on it: it only spares work that
+//! would be done twice.
 
 use std::{
     collections::HashMap,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use tokio::sync::OwnedMutexGuard;
+
+/// How long it is worth to wait, where going on is no fault.
+const A_WHILE: Duration = Duration::from_millis(500);
 
 /// Locks by key.
 pub(super) struct Locks<K>(Mutex<HashMap<K, Weak<tokio::sync::Mutex<()>>>>);
@@ -31,5 +38,11 @@ impl<K: Eq + Hash + Copy> Locks<K> {
             })
         };
         lock.lock_owned().await
+    }
+
+    /// The same, but goes on without it after a while: whoever holds it may wait for a
+    /// platform that hangs.
+    pub(super) async fn wait_a_while(&self, key: K) -> Option<OwnedMutexGuard<()>> {
+        tokio::time::timeout(A_WHILE, self.lock(key)).await.ok()
     }
 }

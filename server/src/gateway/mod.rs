@@ -23,15 +23,20 @@ mod hooks;
 mod identities;
 mod locks;
 mod mask;
+mod operations;
 mod plugins;
 mod processes;
 mod refusals;
+mod replica;
 mod requests;
 mod signals;
 mod sizes;
+mod starts;
 mod steps;
+mod subscriptions;
 mod tokens;
 mod votes;
+mod watched;
 mod watching;
 
 use std::{
@@ -51,8 +56,11 @@ pub use audit::Ended;
 pub use authorizations::{Authorizing, Callback, Outcome, Redirect};
 pub use communities::CommunityChanges;
 pub use identities::IdentityFilter;
+pub use operations::Unready;
 pub use plugins::Enabling;
-pub use processes::{ProcessFilter, Starting};
+pub use processes::ProcessFilter;
+pub use starts::Starting;
+pub use subscriptions::{Subscribing, SubscriptionLag};
 pub use tokens::NewToken;
 
 use crate::{
@@ -79,6 +87,8 @@ pub struct Settings {
     pub public_url: Url,
     /// How long one step of a plugin may take in all.
     pub step_timeout: Duration,
+    /// After what silence others may take over what this gateway does.
+    pub replica_lease: Duration,
     /// How often platforms without hooks are asked.
     pub poll_interval: Duration,
     /// How long events are kept.
@@ -112,8 +122,13 @@ pub struct Gateway {
     http: Http,
     settings: Settings,
     tokens: tokens::Tokens,
+    /// What was counted of subscriptions.
+    counts: subscriptions::Counts,
+    /// The subscriptions that streams are of.
+    watched: watched::Watched,
     audit: audit::Audit,
-    /// One step of a process at a time.
+    life: replica::Life,
+    /// One step of a process at a time, as far as this gateway knows.
     locks: Locks<ProcessId>,
     /// One refresh of an installation's credentials at a time.
     renewing: Locks<InstallationId>,
@@ -125,6 +140,8 @@ pub struct Gateway {
     refusals: Refusals,
     /// Wakes the chores: something may have become due.
     wake: Notify,
+    /// What operators were told lately.
+    operations: operations::Operations,
 }
 
 impl Gateway {
@@ -148,11 +165,14 @@ impl Gateway {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             tokens: tokens::Tokens::default(),
+            counts: subscriptions::Counts::default(),
+            watched: watched::Watched::default(),
             audit: audit::Audit::start(store.clone()),
             store,
             feed,
             plugins: by_name,
             http,
+            life: replica::Life::new(settings.replica_lease),
             settings,
             locks: Locks::default(),
             renewing: Locks::default(),
@@ -160,6 +180,7 @@ impl Gateway {
             working: Arc::default(),
             refusals: Refusals::default(),
             wake: Notify::new(),
+            operations: operations::Operations::default(),
         })
     }
 

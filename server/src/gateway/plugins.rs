@@ -9,6 +9,7 @@ use super::{
     communities::FAREWELL,
     etag,
     processes::Ending,
+    replica::Under,
     requests::{self, Ask},
     signals,
 };
@@ -76,7 +77,7 @@ impl Gateway {
         name: &str,
         config: Object,
     ) -> Result<Installation> {
-        let now = Time::now();
+        let now = self.store.now();
         let (config, secrets) = self.plugin(name)?.split(config);
         Ok(Installation {
             id: InstallationId::new(),
@@ -111,6 +112,9 @@ impl Gateway {
             communities::find(tx, &new.community_id).await?;
             check_unique(tx, new, unique).await?;
             installations::insert(tx, new, poll_time).await?;
+            if unique {
+                installations::make_exclusive(tx, new.id).await?;
+            }
             set_state(tx, new, &installed).await?;
             tx.event(changed(new, Change::Created));
             signals::apply(&gateway, tx, new, &installed.signals).await?;
@@ -200,7 +204,7 @@ impl Gateway {
         self.store
             .write(async move |tx| {
                 let mut new = new.clone();
-                let current = installations::find(tx, new.id).await?;
+                let current = installations::take(tx, new.id).await?;
                 check_etag(&old.etag, &current.etag)?;
                 if moved {
                     check_idle(tx, &new).await?;
@@ -229,7 +233,7 @@ impl Gateway {
             gateway
                 .store
                 .write(async move |tx| {
-                    let current = installations::find(tx, id).await?;
+                    let current = installations::take_to_delete(tx, id).await?;
                     check_etag(&etag, &current.etag)?;
                     deliveries::delete_all(tx, id).await?;
                     installations::delete(tx, id).await?;
@@ -254,7 +258,7 @@ impl Gateway {
             Err(Error::Refused { why, .. }) => Some(why),
             Err(error) => return Err(error),
         };
-        self.note_problem(id, problem).await
+        self.note_problem(id, problem, Under::CALLER).await
     }
 
     /// Notes why the platform refuses an installation, or that it no longer does.
@@ -262,10 +266,12 @@ impl Gateway {
         &self,
         id: InstallationId,
         problem: Option<String>,
+        under: Under,
     ) -> Result<Installation> {
         self.store
             .write(async move |tx| {
-                let mut current = installations::find(tx, id).await?;
+                under.check(tx).await?;
+                let mut current = installations::take(tx, id).await?;
                 if problem.as_ref() == current.problem.as_ref().map(|(why, _)| why) {
                     return Ok(current);
                 }
@@ -291,13 +297,13 @@ impl Gateway {
             let why = format!("{plugin} takes no webhooks");
             return Err(Error::Unsupported { plugin, why });
         }
-        if old_expire_time.is_some_and(|time| time <= Time::now()) {
+        if old_expire_time.is_some_and(|time| time <= self.store.now()) {
             let why = "lies in the past; leave it out to end the old address now";
             return Err(Error::invalid("old_expire_time", why));
         }
         self.store
             .write(async move |tx| {
-                let mut current = installations::find(tx, id).await?;
+                let mut current = installations::take(tx, id).await?;
                 let old = std::mem::replace(&mut current.slug, new_slug());
                 current.old_slug = old_expire_time.map(|time| (old, time));
                 touch(tx, &mut current).await?;
@@ -419,7 +425,8 @@ impl Gateway {
     /// When the platform of a new installation is first asked, if it ever is.
     pub(super) fn first_poll(&self, plugin: &Plugin) -> Option<Time> {
         let polled = plugin.processes.values().any(|process| process.polled);
-        (plugin.poll.is_some() || polled).then(|| Time::now().after(self.settings.poll_interval))
+        (plugin.poll.is_some() || polled)
+            .then(|| self.store.now().after(self.settings.poll_interval))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Processes: started, refreshed, closed, cancelled; watched in `watching.rs`.
+//! Processes: refreshed, closed, cancelled; started in `starts.rs`, watched in `watching.rs`.
 //!
 //! Every step of a process ends in [`advance`] (`advance.rs`), which writes what changed
 //! of it with its event.
@@ -11,40 +11,20 @@ use tokio::time::Instant;
 use super::{
     Gateway,
     advance::{advance, end, recount},
-    requests::{self, Ask},
-    signals,
+    replica::Under,
 };
 use crate::{
     error::{Error, Result, Thing, Trouble},
-    model::{
-        CloseTimeSupport, CommunityId, FailReason, Installation, InstallationId, Object, Process,
-        ProcessDescriptor, ProcessError, ProcessId, ProcessState, RequestKey, Time,
-    },
-    plugins::kit::{ProcessSteps, Progress, Start, Started},
-    store::{Tx, communities, deliveries, installations, processes},
+    model::{Process, ProcessError, ProcessId, ProcessState},
+    plugins::kit::{ProcessSteps, Progress},
+    proof::{Bug, Point, is, reached},
+    store::{Tx, communities, processes},
 };
 
 pub use processes::Wanted as ProcessFilter;
 
 /// How often a step is tried again when somebody else changed the process meanwhile.
 const TRIES: u32 = 5;
-
-/// A process that is to be started.
-#[derive(Clone, Debug)]
-pub struct Starting {
-    /// Makes a retry safe.
-    pub key: Option<RequestKey>,
-    /// In which community.
-    pub community_id: CommunityId,
-    /// Full name: `plugin.process`.
-    pub process_type: String,
-    /// Which installation, if the community has several of the plugin.
-    pub installation_id: Option<InstallationId>,
-    /// Its input.
-    pub parameters: Object,
-    /// When it is to close.
-    pub close_time: Option<Time>,
-}
 
 /// Why a process is cancelled, and until when its platform is told.
 #[derive(Clone, Debug)]
@@ -54,189 +34,6 @@ pub(super) struct Ending {
 }
 
 impl Gateway {
-    /// Starts a process. What its platform refused leaves no process; one whose
-    /// outcome is unknown stays as failed.
-    pub async fn start_process(self: &Arc<Self>, starting: Starting) -> Result<Process> {
-        let descriptor = self.process_descriptor(&starting.process_type)?;
-        let steps = self.process_steps(&starting.process_type)?;
-        let plugin = self
-            .plugin_of(&starting.process_type)?
-            .descriptor
-            .name
-            .clone();
-        let installation = self
-            .installation_for(&starting.community_id, &plugin, starting.installation_id)
-            .await?;
-        let parameters = Value::Object(starting.parameters.clone());
-        steps
-            .parameters
-            .check(&parameters, &starting.process_type, "parameters")?;
-        let Starting {
-            key,
-            community_id,
-            process_type,
-            installation_id,
-            close_time,
-            ..
-        } = &starting;
-        let body = (
-            "StartProcess",
-            community_id,
-            process_type,
-            installation_id,
-            &parameters,
-            close_time,
-        );
-        let ask = Ask::new(key.clone(), &body)?.about(community_id);
-        // Not before the request id was looked up: a retry may come after the close.
-        let in_time = check_close_time(descriptor, *close_time);
-        let (gateway, work_ask) = (self.clone(), ask.clone());
-        let id = self
-            .once(ask, async move {
-                in_time?;
-                gateway.run_start(installation, starting, work_ask).await
-            })
-            .await
-            .map_err(|error| error.of_plugin(&plugin))?;
-        self.get_process(id).await
-    }
-
-    async fn run_start(
-        self: Arc<Self>,
-        installation: Installation,
-        starting: Starting,
-        ask: Ask,
-    ) -> Result<ProcessId> {
-        let process = self.record_start(&installation, &starting).await?;
-        let id = process.id;
-        let start = Start {
-            process_id: id,
-            input: Value::Object(starting.parameters),
-            close_time: starting.close_time,
-        };
-        let steps = self.process_steps(&process.process_type)?;
-        let done = match self.step(&installation, &steps.start, start).await {
-            Ok(started) => {
-                match self
-                    .record_started(&installation, process, started, ask)
-                    .await
-                {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(self.lose_started(id, installation.plugin, &error).await),
-                }
-            }
-            Err(error @ Error::OutcomeUnknown { .. }) => {
-                let why = error.to_string();
-                self.fail(id, FailReason::OutcomeUnknown, why).await?;
-                Err(error)
-            }
-            Err(error) => {
-                self.store
-                    .write(async move |tx| processes::delete_starting(tx, id).await)
-                    .await?;
-                Err(error)
-            }
-        };
-        // Hooks that came before the platform's answer wait for it.
-        let waiting = installation.id;
-        self.store
-            .write(async move |tx| deliveries::hurry(tx, waiting).await)
-            .await?;
-        self.wake.notify_one();
-        done.map(|()| id)
-    }
-
-    /// Writes down that a start is under way: the platform may hear us from now on.
-    async fn record_start(
-        &self,
-        installation: &Installation,
-        starting: &Starting,
-    ) -> Result<Process> {
-        let now = Time::now();
-        let title = starting.parameters.get("title").and_then(Value::as_str);
-        let descriptor = self.process_descriptor(&starting.process_type)?;
-        let process = Process {
-            id: ProcessId::new(),
-            community_id: installation.community_id.clone(),
-            installation_id: installation.id,
-            process_type: starting.process_type.clone(),
-            state: ProcessState::Starting,
-            url: String::new(),
-            parameters: starting.parameters.clone(),
-            outcome: Object::new(),
-            error: None,
-            create_time: now,
-            update_time: now,
-            end_time: None,
-            revision: 0,
-            title: title.unwrap_or(&descriptor.description).to_owned(),
-            close_time: starting.close_time,
-            tally: None,
-            end_reason: String::new(),
-            key: String::new(),
-            private: Value::Null,
-        };
-        let (recorded, lease) = (process.clone(), self.lease());
-        self.store
-            .write(async move |tx| {
-                // The community may be gone by now, with the installation.
-                communities::find(tx, &recorded.community_id).await?;
-                installations::find(tx, recorded.installation_id).await?;
-                processes::insert(tx, &recorded, tx.now.after(lease)).await
-            })
-            .await?;
-        Ok(process)
-    }
-
-    async fn record_started(
-        self: &Arc<Self>,
-        installation: &Installation,
-        mut process: Process,
-        started: Started<Value>,
-        ask: Ask,
-    ) -> Result<()> {
-        let Started {
-            key,
-            url,
-            title,
-            close_time,
-            progress,
-            signals,
-        } = started;
-        process.key = key;
-        process.url = url;
-        process.title = title.unwrap_or(process.title);
-        process.close_time = close_time.or(process.close_time);
-        let (gateway, installation) = (self.clone(), installation.clone());
-        let after = self
-            .store
-            .write(async move |tx| {
-                let process = process.clone();
-                requests::keep(tx, &ask, Ok(&process.id)).await?;
-                advance(&gateway, tx, process, progress.clone()).await?;
-                signals::apply(&gateway, tx, &installation, &signals).await
-            })
-            .await?
-            .after;
-        self.do_after(after);
-        Ok(())
-    }
-
-    /// What to say of a process that its platform started and that cannot be kept, such
-    /// as one with the key of another, or one that was abandoned meanwhile. A retry would
-    /// start a second one.
-    async fn lose_started(&self, id: ProcessId, plugin: String, error: &Error) -> Error {
-        tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
-        let why = "the platform started it, and the gateway could not keep that".to_owned();
-        let unknown = Error::OutcomeUnknown { plugin, why };
-        let failed = self.fail(id, FailReason::OutcomeUnknown, unknown.to_string());
-        if let Err(error) = failed.await {
-            // Its lease runs out; then it counts as failed, too.
-            tracing::error!(process_id = %id, %error, "nor can that be written down");
-        }
-        unknown
-    }
-
     /// Returns a process as it stands.
     pub async fn get_process(&self, id: ProcessId) -> Result<Process> {
         let process = processes::find(&self.store, id).await?;
@@ -261,30 +58,63 @@ impl Gateway {
     /// Ends a process now and keeps its outcome. One that is completed stays so.
     pub async fn close_process(self: &Arc<Self>, id: ProcessId, reason: &str) -> Result<Process> {
         let (gateway, reason) = (self.clone(), reason.to_owned());
-        self.detached(async move { gateway.close(id, &reason).await })
+        self.detached(async move { gateway.close(id, &reason, Under::CALLER).await })
             .await
     }
 
-    pub(super) async fn close(self: &Arc<Self>, id: ProcessId, reason: &str) -> Result<Process> {
-        let _turn = self.locks.lock(id).await;
+    /// Others may close it at the same time, here and at other gateways: one of them has
+    /// done it, and all find it closed.
+    pub(super) async fn close(
+        self: &Arc<Self>,
+        id: ProcessId,
+        reason: &str,
+        under: Under,
+    ) -> Result<Process> {
+        let _turn = self.locks.wait_a_while(id).await;
+        let mut failed = Error::Changed;
         for _ in 0..TRIES {
             let process = processes::find(&self.store, id).await?;
             match process.state {
-                ProcessState::Completed => return self.get_process(id).await,
+                ProcessState::Completed => {
+                    self.let_go(under).await?;
+                    return self.get_process(id).await;
+                }
                 ProcessState::Starting => return Err(Error::InProgress),
                 ProcessState::Open => {}
                 state => return Err(done(&process, state)),
             }
-            match self.try_close(process, reason).await {
-                // Closed, or found broken: the next round tells the two apart.
-                Ok(()) | Err(Error::Changed) => {}
-                Err(error) => return Err(error),
+            match self.try_close(process, reason, under).await {
+                // Closed, or found broken, which `get_process` tells apart.
+                Ok(()) => return self.closed(id).await,
+                Err(Error::Changed) => failed = Error::Changed,
+                Err(error) => {
+                    // A platform refuses to close twice what another has just closed.
+                    let process = processes::find(&self.store, id).await?;
+                    if process.state == ProcessState::Open {
+                        return Err(error);
+                    }
+                    failed = error;
+                }
             }
         }
-        Err(Error::Changed)
+        Err(failed)
     }
 
-    async fn try_close(self: &Arc<Self>, process: Process, reason: &str) -> Result<()> {
+    /// What a close has made of a process.
+    async fn closed(&self, id: ProcessId) -> Result<Process> {
+        let process = self.get_process(id).await?;
+        match process.state {
+            ProcessState::Completed => Ok(process),
+            state => Err(done(&process, state)),
+        }
+    }
+
+    async fn try_close(
+        self: &Arc<Self>,
+        process: Process,
+        reason: &str,
+        under: Under,
+    ) -> Result<()> {
         let steps = self.process_steps(&process.process_type)?;
         let installation = self.get_installation(process.installation_id).await?;
         let Some(close) = &steps.close else {
@@ -295,6 +125,7 @@ impl Gateway {
             );
             return Err(Error::Unsupported { plugin, why });
         };
+        self.check_awake(under)?;
         let progress = self
             .step(&installation, close, process.private.clone())
             .await?;
@@ -309,10 +140,15 @@ impl Gateway {
             });
         }
         let (gateway, reason, id) = (self.clone(), reason.to_owned(), process.id);
+        reached(Point::BetweenCloseAndKeep);
         self.store
             .write(async move |tx| {
+                under.check(tx).await?;
                 let mut process = processes::take(tx, id).await?;
-                if process.state != ProcessState::Open {
+                let early = process.close_time.is_some_and(|time| time > tx.now);
+                let early = early && !is(Bug::LocalClock);
+                let open = process.state == ProcessState::Open || is(Bug::NoFencing);
+                if !open || under.claim.is_some() && early {
                     return Err(Error::Changed);
                 }
                 process.end_reason.clone_from(&reason);
@@ -391,10 +227,10 @@ impl Gateway {
     }
 
     /// Asks the platform how a process stands, if it is open.
-    pub(super) async fn refresh(self: &Arc<Self>, id: ProcessId) -> Result<()> {
-        let _turn = self.locks.lock(id).await;
+    pub(super) async fn refresh(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
+        let _turn = self.locks.wait_a_while(id).await;
         for _ in 0..TRIES {
-            match self.try_refresh(id).await {
+            match self.try_refresh(id, under).await {
                 Err(Error::Changed) => {}
                 other => return other,
             }
@@ -402,20 +238,22 @@ impl Gateway {
         Err(Error::Changed)
     }
 
-    async fn try_refresh(self: &Arc<Self>, id: ProcessId) -> Result<()> {
-        let asked = Time::now();
+    async fn try_refresh(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
+        let asked = self.store.now();
         let known = processes::find(&self.store, id).await?;
         if known.state != ProcessState::Open {
-            return Ok(());
+            return self.let_go(under).await;
         }
         let steps = self.process_steps(&known.process_type)?;
         let installation = self.get_installation(known.installation_id).await?;
+        self.check_awake(under)?;
         let progress = self
             .read_step(&installation, &steps.refresh, known.private.clone())
             .await?;
         let gateway = self.clone();
         self.store
             .write(async move |tx| {
+                under.check(tx).await?;
                 let process = processes::take(tx, id).await?;
                 processes::refreshed(tx, id, asked).await?;
                 if process.state != ProcessState::Open {
@@ -453,18 +291,18 @@ impl Gateway {
     pub(super) async fn fail(
         &self,
         id: ProcessId,
-        reason: FailReason,
-        message: String,
+        error: ProcessError,
+        under: Under,
     ) -> Result<()> {
         self.store
             .write(async move |tx| {
+                under.check(tx).await?;
                 let process = processes::take(tx, id).await?;
                 if process.state.is_done() {
                     return Ok(());
                 }
                 let mut next = process.clone();
-                let message = message.clone();
-                next.error = Some(ProcessError { reason, message });
+                next.error = Some(error.clone());
                 end(tx, &process, next, ProcessState::Failed).await
             })
             .await
@@ -490,24 +328,5 @@ fn done(process: &Process, state: ProcessState) -> Error {
         process: process.id,
         state,
         why,
-    }
-}
-
-fn check_close_time(descriptor: &ProcessDescriptor, close_time: Option<Time>) -> Result<()> {
-    let name = &descriptor.process_type;
-    match (descriptor.close_time_support, close_time) {
-        (CloseTimeSupport::None, Some(_)) => {
-            let why = format!("{name} takes no close_time; see its close_time_support");
-            Err(Error::invalid("close_time", why))
-        }
-        (CloseTimeSupport::Required, None) => Err(Error::invalid(
-            "close_time",
-            format!("{name} needs a close_time"),
-        )),
-        (_, Some(time)) if time <= Time::now() => Err(Error::invalid(
-            "close_time",
-            "lies in the past; it must be in the future",
-        )),
-        _ => Ok(()),
     }
 }

@@ -15,8 +15,9 @@ use super::Gateway;
 use crate::{
     error::{Error, Result, Trouble},
     model::{CommunityId, RequestKey},
+    proof::{Bug, is},
     store::{
-        Tx,
+        Tx, communities,
         requests::{self, Request},
     },
 };
@@ -55,6 +56,10 @@ impl Ask {
 /// The answer that is kept for this request, if there is one.
 pub(super) async fn known<T: DeserializeOwned>(tx: &Tx, ask: &Ask) -> Result<Option<T>> {
     let Some(key) = &ask.key else { return Ok(None) };
+    if is(Bug::ForgetRequests) {
+        requests::delete(tx, key).await?;
+        return Ok(None);
+    }
     let Some(request) = requests::find(tx, key).await? else {
         return Ok(None);
     };
@@ -82,6 +87,12 @@ pub(super) async fn keep<T: Serialize>(
     let answer = serde_json::to_string(&answer).map_err(Error::internal)?;
     if requests::find(tx, key).await?.is_some() {
         return requests::answer(tx, key, answer).await;
+    }
+    if let Some(id) = &ask.community
+        && let Err(Error::NotFound(_)) = communities::find(tx, id).await
+    {
+        // It was deleted meanwhile, with all that speaks of it.
+        return Ok(());
     }
     let request = Request {
         digest: ask.digest.clone(),
@@ -126,6 +137,12 @@ impl Gateway {
             .write(async move |tx| {
                 if let Some(answer) = known(tx, &ask).await? {
                     return Ok(Some(answer));
+                }
+                if is(Bug::CallBeforeClaim) {
+                    return Ok(None);
+                }
+                if let Some(id) = &ask.community {
+                    communities::find(tx, id).await?;
                 }
                 let request = Request {
                     digest: ask.digest.clone(),

@@ -13,7 +13,7 @@ use crate::{
     },
     plugins::kit::{Happened, Signal},
     store::{
-        Rows, Tx, credentials, deliveries, identities, installations,
+        Rows, Tx, communities, credentials, deliveries, identities, installations,
         processes::{self, Clock},
     },
 };
@@ -29,6 +29,18 @@ pub(super) async fn apply(
     signals: &[Signal],
 ) -> Result<Done> {
     let mut done = Done::default();
+    if signals.is_empty() {
+        return Ok(done);
+    }
+    if signals
+        .iter()
+        .any(|signal| matches!(signal, Signal::Link { .. }))
+    {
+        // The whole before its parts.
+        communities::take(tx, &installation.community_id).await?;
+    }
+    // It may have been disabled since it was looked up, and its community deleted.
+    installations::find(tx, installation.id).await?;
     let mut waiting: VecDeque<Signal> = signals.iter().cloned().collect();
     let mut count = 0;
     while let Some(signal) = waiting.pop_front() {
@@ -62,7 +74,10 @@ pub(super) async fn apply(
                 let process = processes::find_by_key(tx, installation.id, &key).await?;
                 if let Some(process) = process.filter(is_open) {
                     let process = processes::take(tx, process.id).await?;
-                    advance(gateway, tx, process, progress).await?;
+                    // Another gateway may have ended it since it was found.
+                    if is_open(&process) {
+                        advance(gateway, tx, process, progress).await?;
+                    }
                 }
             }
             Signal::Ballot { .. } => {
@@ -178,6 +193,8 @@ async fn fold(
             installation.plugin
         )));
     };
+    // Others fold it, too, and there may be no row yet that could be taken.
+    installations::take(tx, installation.id).await?;
     let row = installations::state(tx, installation.id, &key).await?;
     let folded = fold((key.clone(), row, input));
     let folded = folded.map_err(|error| gateway.masked(installation, error))?;
@@ -191,6 +208,7 @@ async fn link(tx: &Tx, installation: &Installation, mut account: Account) -> Res
         account.provider.clone_from(&installation.plugin);
     }
     let community = &installation.community_id;
+    communities::take(tx, community).await?;
     let mut key = account_key(installation, &account.platform_id, &account.user_id);
     key.provider.clone_from(&account.provider);
     let (id, change) = match identities::owner(tx, &key).await? {
@@ -221,8 +239,8 @@ async fn link(tx: &Tx, installation: &Installation, mut account: Account) -> Res
 }
 
 async fn revoke(tx: &Tx, installation: &Installation, why: String) -> Result<()> {
+    let mut current = installations::take(tx, installation.id).await?;
     credentials::delete(tx, installation.id).await?;
-    let mut current = installations::find(tx, installation.id).await?;
     current.problem = Some((why, tx.now));
     current.update_time = tx.now;
     current.etag = super::etag();

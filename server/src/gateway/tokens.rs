@@ -1,7 +1,7 @@
 //! Tokens: created, listed, revoked; and those that were used lately, kept in memory.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +12,11 @@ use super::Gateway;
 use crate::{
     error::{Error, Result, Thing},
     model::{Bearer, Caller, Principal, Role, Scope, Time, Token, TokenId},
-    store::{Store, tokens},
+    store::{
+        Store,
+        claims::{self, Turn},
+        tokens,
+    },
 };
 
 /// How long what is in memory counts without another look at the database, where
@@ -114,7 +118,7 @@ impl Tokens {
         loop {
             let expired = async {
                 match token.expire_time {
-                    Some(time) => tokio::time::sleep(time.since(Time::now())).await,
+                    Some(time) => tokio::time::sleep(time.since(store.now())).await,
                     None => std::future::pending().await,
                 }
             };
@@ -151,11 +155,13 @@ impl Tokens {
     /// Writes down when tokens were used.
     async fn keep_uses(&self, store: &Store) -> Result<()> {
         let used = std::mem::take(&mut *lock(&self.used));
+        let used: BTreeMap<TokenId, Time> = used.into_iter().collect();
         if used.is_empty() {
             return Ok(());
         }
         store
             .write(async move |tx| {
+                // In order, as other gateways do it.
                 for (id, time) in &used {
                     tokens::set_last_use(tx, id, *time).await?;
                 }
@@ -184,13 +190,15 @@ impl Gateway {
     /// Creates a token: as it is stored, and its secret, which nobody sees again.
     pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<(Token, Bearer)> {
         let mine = caller.scope();
-        check_new(&mine, &new)?;
+        check_new(&mine, &new, self.store.now())?;
         let bearer = new_bearer();
-        let kept = kept(&bearer, new);
+        let kept = kept(&bearer, new, self.store.now());
         let token = kept.token.clone();
         self.store
-            .write(async move |tx| {
-                // A principal's subscriptions and request ids are its own.
+            .write_last(async move |tx| {
+                // A principal's subscriptions and request ids are its own. Another gateway
+                // may create one for the same principal at the same time.
+                claims::turn(tx, Turn::Token).await?;
                 let same = tokens::of_principal(tx, &kept.token.principal).await?;
                 if same.iter().any(|token| !mine.covers(&token.scope)) {
                     let why = "belongs to a token that you may not see; choose another";
@@ -242,12 +250,13 @@ impl Gateway {
     }
 
     /// A token that may do everything, if there is none in the database. `keep` is called
-    /// with its text before it is valid.
+    /// with its text before it is valid; it is not if another gateway was quicker, and then
+    /// there is none.
     pub async fn first_token(
         &self,
         keep: impl FnOnce(&str) -> Result<()>,
     ) -> Result<Option<TokenId>> {
-        if tokens::has_admin(&self.store, Time::now()).await? {
+        if tokens::has_admin(&self.store, self.store.now()).await? {
             return Ok(None);
         }
         let bearer = new_bearer();
@@ -259,13 +268,18 @@ impl Gateway {
             expire_time: None,
             principal: None,
         };
-        let kept = kept(&bearer, new);
+        let kept = kept(&bearer, new, self.store.now());
         let id = kept.token.id.clone();
-        let insert = self
-            .store
-            .write(async move |tx| tokens::insert(tx, &kept).await);
-        insert.await?;
-        Ok(Some(id))
+        self.store
+            .write_last(async move |tx| {
+                claims::turn(tx, Turn::Token).await?;
+                if tokens::has_admin(tx, tx.now).await? {
+                    return Ok(None);
+                }
+                tokens::insert(tx, &kept).await?;
+                Ok(Some(id.clone()))
+            })
+            .await
     }
 
     /// Follows what other gateways revoke, and writes down what is counted by the
@@ -297,7 +311,7 @@ pub(super) fn is_over(token: &Token, now: Time) -> bool {
     token.expire_time.is_some_and(|time| time <= now)
 }
 
-fn check_new(mine: &Scope, new: &NewToken) -> Result<()> {
+fn check_new(mine: &Scope, new: &NewToken, now: Time) -> Result<()> {
     if !mine.covers(&new.scope) {
         let why = match &new.scope {
             Scope::Everywhere => {
@@ -307,7 +321,7 @@ fn check_new(mine: &Scope, new: &NewToken) -> Result<()> {
         };
         return Err(Error::invalid("token.community_ids", why));
     }
-    if new.expire_time.is_some_and(|time| time <= Time::now()) {
+    if new.expire_time.is_some_and(|time| time <= now) {
         let why = "lies in the past; leave it out for a token that does not expire";
         return Err(Error::invalid("token.expire_time", why));
     }
@@ -318,7 +332,7 @@ fn new_bearer() -> Bearer {
     Bearer::new(rand::random(), rand::random())
 }
 
-fn kept(bearer: &Bearer, new: NewToken) -> tokens::Kept {
+fn kept(bearer: &Bearer, new: NewToken, now: Time) -> tokens::Kept {
     let own = || Principal::trusted(bearer.id.as_str());
     let token = Token {
         id: bearer.id.clone(),
@@ -327,7 +341,7 @@ fn kept(bearer: &Bearer, new: NewToken) -> tokens::Kept {
         scope: new.scope,
         principal: new.principal.unwrap_or_else(own),
         expire_time: new.expire_time,
-        create_time: Time::now(),
+        create_time: now,
         last_use_time: None,
     };
     let secret_hash = bearer.hash();

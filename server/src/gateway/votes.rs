@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result, Thing},
     model::{Ballot, Installation, Process, ProcessId, ProcessState},
     plugins::kit::{Applied, BallotSteps, Cast, ProcessSteps, Progress, Signal},
+    proof::{Bug, is},
     store::{Rows, Tx, processes},
 };
 
@@ -45,7 +46,15 @@ pub(super) async fn cast(
         done.refused = Some(unknown_process(&key));
         return Ok(());
     };
-    let process = processes::take(tx, found.id).await?;
+    let process = processes::take_in(tx, &found.community_id, found.id).await?;
+    if is(Bug::LateBallot) && process.state.is_done() {
+        let ballot = Ballot {
+            voter,
+            subject,
+            choices,
+        };
+        return processes::put_ballot(tx, process.id, &ballot).await;
+    }
     if let Err(error) = check_votable(&process, tx) {
         done.refused = Some(error);
         return Ok(());
@@ -53,6 +62,7 @@ pub(super) async fn cast(
     let steps = gateway.process_steps(&process.process_type)?;
     let ballots = ballot_steps(steps, &process)?;
     let previous = processes::ballot(tx, process.id, &voter, &subject).await?;
+    let previous = previous.filter(|_| !is(Bug::NoRecount));
     let ballot = Ballot {
         voter,
         subject,
@@ -176,14 +186,24 @@ impl Gateway {
         }
     }
 
+    /// Another gateway may have shown something older in the meantime, or have counted
+    /// more: until nothing changed while it was shown, it is shown again.
     async fn try_show(&self, id: ProcessId) -> Result<()> {
-        let process = processes::find(&self.store, id).await?;
+        let mut process = processes::find(&self.store, id).await?;
         let steps = self.process_steps(&process.process_type)?;
         let Some(ballots) = &steps.ballots else {
             return Ok(());
         };
         let installation = self.get_installation(process.installation_id).await?;
-        self.step(&installation, &ballots.show, process.private)
-            .await
+        loop {
+            let shown = process.private.clone();
+            self.step(&installation, &ballots.show, shown).await?;
+            let now = processes::find(&self.store, id).await?;
+            if now.private == process.private && now.state == process.state {
+                return Ok(());
+            }
+            process = now;
+            tokio::time::sleep(GATHER).await;
+        }
     }
 }

@@ -10,7 +10,9 @@ use axum::{
 use super::{Place, Public, status::Failure};
 use crate::{
     error::{Error, Thing},
+    metrics::{label, metrics},
     model::{CommunityId, Hook, HookReply},
+    proof::{Point, answering},
 };
 
 /// `/api/hooks/<plugin>`: one address for all communities.
@@ -21,9 +23,12 @@ pub(super) async fn of_platform(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    public.rate.admit(&[&plugin])?;
-    let hook = hook(&public, query, headers, body).await?;
-    Ok(answer(public.gateway.route(&plugin, hook).await?))
+    let routed = async {
+        public.rate.admit(&[&plugin])?;
+        let hook = hook(&public, query, headers, body).await?;
+        Ok(answer(public.gateway.route(&plugin, hook).await?))
+    };
+    counted(&public, &plugin, routed.await)
 }
 
 /// `/api/hooks/<community>/<plugin>`: for plugins that verify signatures.
@@ -34,9 +39,12 @@ pub(super) async fn of_community(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    public.rate.admit(&[&community, &plugin])?;
-    let hook = hook(&public, query, headers, body).await?;
-    receive(&public, (&community, &plugin, None), hook).await
+    let received = async {
+        public.rate.admit(&[&community, &plugin])?;
+        let hook = hook(&public, query, headers, body).await?;
+        receive(&public, (&community, &plugin, None), hook).await
+    };
+    counted(&public, &plugin, received.await)
 }
 
 /// `/api/hooks/<community>/<plugin>/<slug>`: the address of one installation.
@@ -47,9 +55,38 @@ pub(super) async fn of_installation(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    public.rate.admit(&[&community, &plugin, &slug])?;
-    let hook = hook(&public, query, headers, body).await?;
-    receive(&public, (&community, &plugin, Some(&slug)), hook).await
+    let received = async {
+        public.rate.admit(&[&community, &plugin, &slug])?;
+        let hook = hook(&public, query, headers, body).await?;
+        receive(&public, (&community, &plugin, Some(&slug)), hook).await
+    };
+    counted(&public, &plugin, received.await)
+}
+
+/// Counts what became of a hook. Who made up a plugin adds no name to the metrics.
+fn counted(
+    public: &Public,
+    plugin: &str,
+    received: Result<Response, Failure>,
+) -> Result<Response, Failure> {
+    let known = public.gateway.get_plugin(plugin);
+    let known = known.map_or("unknown", |plugin| plugin.name.as_str());
+    let result = match &received {
+        Ok(_) => "taken",
+        Err(Failure::Error(Error::Unsigned(_))) => "refused",
+        Err(Failure::Error(Error::NotFound(_))) => "unknown_address",
+        Err(Failure::Error(Error::RateLimited(_))) => "limited",
+        Err(Failure::Error(
+            Error::Internal(_)
+            | Error::StoreUnavailable
+            | Error::StoreReadOnly
+            | Error::StorageFull,
+        )) => "not_kept",
+        Err(_) => "malformed",
+    };
+    let labels = [label("plugin", known.to_owned()), label("result", result)];
+    metrics().hooks.get_or_create(&labels).inc();
+    received
 }
 
 async fn receive(
@@ -88,6 +125,7 @@ fn known(community: &str) -> Result<CommunityId, Failure> {
 }
 
 fn answer(reply: HookReply) -> Response {
+    answering(Point::BeforeHookAnswer, Point::AfterHookAnswer);
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
     if reply.content_type.is_empty() {
         return (status, Body::from(reply.body)).into_response();

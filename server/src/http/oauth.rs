@@ -128,7 +128,11 @@ fn failed(error: &Error) -> (&'static str, &'static str) {
             trouble: Trouble::Unavailable(_) | Trouble::Busy(_) | Trouble::RateLimited(_),
             ..
         } => LATER,
-        Error::StoreUnavailable | Error::StorageFull | Error::Draining | Error::Changed => LATER,
+        Error::StoreUnavailable
+        | Error::StoreReadOnly
+        | Error::StorageFull
+        | Error::Draining
+        | Error::Changed => LATER,
         Error::Exists(Thing::PluginInstallation { .. }) => (
             "wrong_community",
             "It is enabled for another community already. Disable it there first.",

@@ -113,7 +113,13 @@ fn message(error: &Error) -> String {
 
 fn retry_after(failure: &Failure) -> Option<HeaderValue> {
     let seconds = match failure {
-        Failure::Error(Error::Draining | Error::StoreUnavailable | Error::InProgress)
+        Failure::Error(
+            Error::Draining
+            | Error::StoreUnavailable
+            | Error::StoreReadOnly
+            | Error::Contended
+            | Error::InProgress,
+        )
         | Failure::TooLong => 1,
         Failure::Error(Error::StorageFull) => 60,
         Failure::Error(Error::RateLimited(wait)) => wait.as_secs().max(1),
@@ -142,7 +148,7 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
         Error::Done { .. } => (S::BAD_REQUEST, "ERROR_REASON_PROCESS_DONE"),
         Error::Unsupported { .. } => (S::BAD_REQUEST, "ERROR_REASON_UNSUPPORTED_BY_PLUGIN"),
         Error::Busy(_) => (S::BAD_REQUEST, "ERROR_REASON_INSTALLATION_BUSY"),
-        Error::Changed => (S::CONFLICT, "ERROR_REASON_ETAG_MISMATCH"),
+        Error::Changed | Error::ClaimLost => (S::CONFLICT, "ERROR_REASON_ETAG_MISMATCH"),
         Error::CursorInvalid => (S::BAD_REQUEST, "ERROR_REASON_CURSOR_INVALID"),
         Error::CursorExpired { .. } => (S::BAD_REQUEST, "ERROR_REASON_CURSOR_EXPIRED"),
         Error::CursorForeign { .. } => (S::BAD_REQUEST, "ERROR_REASON_CURSOR_FOREIGN"),
@@ -159,9 +165,14 @@ fn said(error: &Error) -> (StatusCode, &'static str) {
         Error::RedirectNotAllowed => (S::BAD_REQUEST, "ERROR_REASON_REDIRECT_NOT_ALLOWED"),
         Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "ERROR_REASON_RATE_LIMITED"),
         Error::Draining => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_DRAINING"),
-        Error::StoreUnavailable => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_STORE_UNAVAILABLE"),
+        Error::StoreUnavailable | Error::StoreReadOnly | Error::Contended => {
+            (S::SERVICE_UNAVAILABLE, "ERROR_REASON_STORE_UNAVAILABLE")
+        }
         Error::StorageFull => (S::SERVICE_UNAVAILABLE, "ERROR_REASON_STORAGE_FULL"),
-        Error::Internal(_) => (S::INTERNAL_SERVER_ERROR, "ERROR_REASON_INTERNAL"),
+        // Subscriptions are no matter of this edge.
+        Error::Moved(_) | Error::TooManySubscriptions(_) | Error::Internal(_) => {
+            (S::INTERNAL_SERVER_ERROR, "ERROR_REASON_INTERNAL")
+        }
     }
 }
 
@@ -174,6 +185,7 @@ fn absent(thing: &Thing) -> &'static str {
         Thing::Identity(_) => "ERROR_REASON_IDENTITY_NOT_FOUND",
         Thing::Delivery(_) => "ERROR_REASON_DELIVERY_NOT_FOUND",
         Thing::Token(_) => "ERROR_REASON_TOKEN_NOT_FOUND",
+        Thing::Subscription(_) => "ERROR_REASON_SUBSCRIPTION_NOT_FOUND",
         Thing::Webhook => "WEBHOOK_NOT_FOUND",
     }
 }

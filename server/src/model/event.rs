@@ -94,7 +94,8 @@ pub struct Initiator {
 }
 
 /// The cases of [`Payload`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// [`Payload::Platform`].
     Platform,

@@ -81,8 +81,10 @@ text_id! {
     CommunityId,
     /// Makes a retry recognisable: 1 to 128 visible ASCII characters, the caller's choice.
     RequestId,
-    /// Who calls. Request ids are unique within a principal.
+    /// Who calls. Request ids and subscriptions are unique within a principal.
     Principal,
+    /// Names a subscription within its principal: as a community's id, the driver's choice.
+    SubscriptionId,
     /// Names a token: 16 hex digits.
     TokenId,
 }
@@ -96,14 +98,36 @@ pub struct RequestKey {
     pub id: RequestId,
 }
 
+/// Names a subscription: unique within its principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SubscriptionKey {
+    /// Whose it is.
+    pub principal: Principal,
+    /// What they call it.
+    pub id: SubscriptionId,
+}
+
 impl CommunityId {
     /// Reads an id; `None` if it is not of the form above.
     pub fn parse(text: &str) -> Option<Self> {
-        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let (first, rest) = text.as_bytes().split_first()?;
-        let good = plain(*first) && rest.len() <= 62 && rest.iter().all(|&c| plain(c) || c == b'-');
-        good.then(|| Self(text.to_owned()))
+        is_slug(text).then(|| Self(text.to_owned()))
     }
+}
+
+impl SubscriptionId {
+    /// Reads an id; `None` if it is not of the form above.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_slug(text).then(|| Self(text.to_owned()))
+    }
+}
+
+/// `[a-z0-9]`, then up to 62 of `[a-z0-9-]`.
+fn is_slug(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let Some((first, rest)) = text.as_bytes().split_first() else {
+        return false;
+    };
+    plain(*first) && rest.len() <= 62 && rest.iter().all(|&c| plain(c) || c == b'-')
 }
 
 impl TokenId {
@@ -130,6 +154,7 @@ mod tests {
     fn a_community_id_is_a_slug_of_1_to_63_characters() {
         for good in ["a", "0", "my-co-op", "a-", &"x".repeat(63)] {
             assert!(CommunityId::parse(good).is_some(), "{good}");
+            assert!(SubscriptionId::parse(good).is_some(), "{good}");
         }
         for bad in [
             "",
@@ -145,6 +170,7 @@ mod tests {
             &"x".repeat(64),
         ] {
             assert!(CommunityId::parse(bad).is_none(), "{bad}");
+            assert!(SubscriptionId::parse(bad).is_none(), "{bad}");
         }
     }
 

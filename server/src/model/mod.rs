@@ -18,6 +18,7 @@ mod installation;
 mod json;
 mod plugin;
 mod process;
+mod subscription;
 mod time;
 mod token;
 
@@ -29,7 +30,7 @@ pub use delivery::{Delivery, DeliveryState, Hook, HookReply};
 pub use event::{Change, Event, EventKind, Initiator, NewEvent, Payload, PlatformEvent};
 pub use id::{
     CommunityId, DeliveryId, EventId, IdentityId, InstallationId, Principal, ProcessId, RequestId,
-    RequestKey, TokenId,
+    RequestKey, SubscriptionId, SubscriptionKey, TokenId,
 };
 pub use identity::{Account, Identity, LinkMethod, LinkQuality};
 pub use installation::{Installation, Secrets};
@@ -39,6 +40,7 @@ pub use plugin::{
     ProcessDescriptor,
 };
 pub use process::{FailReason, OptionTally, Process, ProcessError, ProcessState, Tally};
+pub use subscription::{EventFilter, Lag, Subscription};
 pub use time::Time;
 pub use token::{AuditEntry, Caller, Role, Scope, Token};
 

@@ -25,7 +25,11 @@ pub(super) fn plugin() -> Plugin {
     Plugin::new::<Config, Operator>("sourcecred", "Cred of contributors, by SourceCred.")
         .setup_help(SETUP_HELP)
         .setup(setup)
-        .action("user-cred", "The most recent cred of one user.", user_cred)
+        .action(
+            "user-cred",
+            "All the cred that one user has earned, as SourceCred last computed it.",
+            user_cred,
+        )
         .read_only()
         .anonymous()
         .action(

@@ -12,14 +12,16 @@ use std::{
 
 use futures::{Future, FutureExt};
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use metagov_proto::code;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
+    counted::{self, Counted},
     deadline,
     leash::Leash,
-    methods::{Method, method},
+    methods::{self, Method, method},
     needs::Entry,
     status::{self, CALL_ID},
 };
@@ -27,6 +29,8 @@ use crate::{
     error::Error,
     gateway::{Ended, Gateway},
     model::Caller,
+    proof::{Point, answering},
+    traces,
 };
 
 const ID_HEADER: &str = "x-request-id";
@@ -73,24 +77,31 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let id = wanted_id(&request).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-        let method = request.uri().path().trim_start_matches('/').to_owned();
-        let span = tracing::info_span!("call", request_id = id, method);
+        let path = request.uri().path();
+        let name = methods::label(path);
+        let trace = traces::call(name, &id, request.headers());
+        let method = path.trim_start_matches('/').to_owned();
+        let span = tracing::info_span!(parent: &trace, "call", request_id = id, method);
         // The service that is ready, not its clone.
         let fresh = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, fresh);
         let (layer, started) = (self.layer.clone(), Instant::now());
+        let (counted, traced) = (Counted::begin(name), trace.clone());
         let header = HeaderValue::from_str(&id);
         let run = async move {
             let mut response = layer.answer(inner, request).await?;
             if let Ok(header) = header {
                 response.headers_mut().insert(ID_HEADER, header);
             }
+            answering(Point::BeforeCallAnswer, Point::AfterCallAnswer);
             let code = code(&response);
             let micros = started.elapsed().as_micros();
             tracing::info!(?code, micros, "answered");
+            counted.end(code);
+            traces::answered(&traced, code::name(code));
             Ok(response)
         };
-        Box::pin(CALL_ID.scope(id, run).instrument(span))
+        Box::pin(CALL_ID.scope(id, run).instrument(span).instrument(trace))
     }
 }
 
@@ -123,7 +134,9 @@ impl CallLayer {
         let response = authorised(response, &entry, of_contract);
         open.end(code(&response)).await;
         Ok(match of_contract {
-            Some(Method { streams: true, .. }) => self.leashed(response, &entry.caller),
+            Some(Method { streams: true, .. }) if code(&response) == Code::Ok => {
+                counted::open(methods::label(&path), self.leashed(response, &entry.caller))
+            }
             _ => response,
         })
     }
@@ -156,7 +169,7 @@ impl CallLayer {
     }
 
     fn leashed(&self, response: Response<Body>, caller: &Caller) -> Response<Body> {
-        if !matches!(caller, Caller::Holder(_)) || code(&response) != Code::Ok {
+        if !matches!(caller, Caller::Holder(_)) {
             return response;
         }
         let over = self.gateway.clone().until_invalid(caller.clone());
@@ -169,7 +182,7 @@ struct Open {
     gateway: Arc<Gateway>,
     entry: Arc<Entry>,
     rpc: String,
-    mutates: bool,
+    every_call: bool,
     ended: bool,
 }
 
@@ -184,7 +197,7 @@ impl Open {
             gateway: gateway.clone(),
             entry: entry.clone(),
             rpc: path.trim_start_matches('/').to_owned(),
-            mutates: of_contract.is_some_and(|method| method.mutates),
+            every_call: of_contract.is_some_and(|method| method.is_kept),
             ended: false,
         }
     }
@@ -197,11 +210,11 @@ impl Open {
         }
     }
 
-    /// Every mutating call and every refused one; not those without a token, which are
-    /// counted only.
+    /// Every call of the methods that are kept and every refused one; not those without a
+    /// token, which are counted only.
     fn is_kept(&self) -> bool {
         let is_somebody = !matches!(self.entry.caller, Caller::Nobody);
-        is_somebody && (self.mutates || self.entry.is_refused())
+        is_somebody && (self.every_call || self.entry.is_refused())
     }
 
     fn said(&self, code: Code) -> Ended {
@@ -209,7 +222,7 @@ impl Open {
             rpc: self.rpc.clone(),
             community_id: self.entry.community(),
             subject: self.entry.subject(),
-            code: status::word(code).to_owned(),
+            code: code::name(code).to_owned(),
         }
     }
 }

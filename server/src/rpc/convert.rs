@@ -311,15 +311,27 @@ pub(super) fn purpose(field: &str, number: i32) -> Result<Purpose> {
 }
 
 /// A kind of event, as callers say it.
-pub(super) fn event_kind(number: i32) -> Result<EventKind> {
+pub(super) fn event_kind(field: &str, number: i32) -> Result<EventKind> {
     match v1::EventKind::try_from(number) {
         Ok(v1::EventKind::Platform) => Ok(EventKind::Platform),
         Ok(v1::EventKind::ProcessChanged) => Ok(EventKind::Process),
         Ok(v1::EventKind::InstallationChanged) => Ok(EventKind::Installation),
         Ok(v1::EventKind::CommunityChanged) => Ok(EventKind::Community),
         Ok(v1::EventKind::IdentityChanged) => Ok(EventKind::Identity),
-        _ => Err(Error::invalid("filter.kinds", "names no kind of event")),
+        _ => Err(Error::invalid(field, "names no kind of event")),
     }
+}
+
+/// The same, as they are told.
+pub(super) fn event_kind_number(kind: EventKind) -> i32 {
+    let kind = match kind {
+        EventKind::Platform => v1::EventKind::Platform,
+        EventKind::Process => v1::EventKind::ProcessChanged,
+        EventKind::Installation => v1::EventKind::InstallationChanged,
+        EventKind::Community => v1::EventKind::CommunityChanged,
+        EventKind::Identity => v1::EventKind::IdentityChanged,
+    };
+    kind.into()
 }
 
 /// An event with its cursor. One that was blanked has no payload.

@@ -5,7 +5,7 @@
 //! used: not ours, where the page gave this machine a name of its own (`hosts.rs`).
 //! `Origin` is whose page it is. `Sec-Fetch-Site` marks what has no origin, such as an
 //! image. Besides, only what a page cannot send unasked is gRPC: a POST of one of its
-//! content types.
+//! content types. What operators' machines ask (`operations.rs`) comes through here, too.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Settings, hosts::Hosts, status};
+use super::{Settings, hosts::Hosts, operations, status};
 
 const FETCH_SITE: &str = "sec-fetch-site";
 /// gRPC, then grpc-web: these and no others are understood.
@@ -130,6 +130,8 @@ impl Rules {
             Method::POST => Err(Refusal::ContentType),
             // A preflight: the layer of CORS answers it, whatever it asks for.
             Method::OPTIONS if headers.contains_key(header::ORIGIN) => Ok(()),
+            // No page reads the answer: it is of no origin.
+            Method::GET if operations::is_asked(request) => Ok(()),
             _ => Err(Refusal::Method),
         }
     }

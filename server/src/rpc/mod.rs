@@ -11,6 +11,7 @@ mod actions;
 mod call;
 mod communities;
 mod convert;
+mod counted;
 mod deadline;
 mod events;
 #[doc(hidden)]
@@ -22,11 +23,13 @@ mod input;
 mod leash;
 mod methods;
 mod needs;
+mod operations;
 pub(crate) mod page;
 mod plugins;
 mod processes;
 mod size;
 mod status;
+mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,6 +48,7 @@ use crate::gateway::Gateway;
 pub use call::{Call, CallLayer};
 pub use gate::{Gate, GateLayer};
 pub use hosts::{Hosts, Name};
+pub use operations::{Operations, OperationsLayer};
 pub use size::{Size, SizeLayer};
 
 /// The server traits, over the messages of `metagov-proto`.
@@ -69,7 +73,7 @@ pub struct Settings {
 }
 
 /// The services of the contract, as health speaks of them.
-pub const SERVICES: [&str; 7] = [
+pub const SERVICES: [&str; 8] = [
     "metagov.v1.AccessService",
     "metagov.v1.ActionService",
     "metagov.v1.CommunityService",
@@ -77,6 +81,7 @@ pub const SERVICES: [&str; 7] = [
     "metagov.v1.IdentityService",
     "metagov.v1.PluginService",
     "metagov.v1.ProcessService",
+    "metagov.v1.SubscriptionService",
 ];
 
 /// What is common to all services.
@@ -119,6 +124,7 @@ pub fn routes(
         action_service_server::ActionServiceServer,
         process_service_server::ProcessServiceServer,
         event_service_server::EventServiceServer,
+        subscription_service_server::SubscriptionServiceServer,
         identity_service_server::IdentityServiceServer,
         access_service_server::AccessServiceServer,
     );
@@ -142,13 +148,19 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 /// What every call goes through: the gate first.
 pub type Layers = Stack<
     SizeLayer,
-    Stack<CallLayer, Stack<GrpcWebLayer, Stack<CorsLayer, Stack<GateLayer, Identity>>>>,
+    Stack<
+        CallLayer,
+        Stack<GrpcWebLayer, Stack<CorsLayer, Stack<OperationsLayer, Stack<GateLayer, Identity>>>>,
+    >,
 >;
 
 /// What the routes run in: gRPC, and grpc-web over HTTP/1.1 and HTTP/2.
 pub fn server(gateway: Arc<Gateway>, settings: &Settings) -> ServiceBuilder<Layers> {
     ServiceBuilder::new()
         .layer(GateLayer::new(settings))
+        .layer(OperationsLayer {
+            gateway: gateway.clone(),
+        })
         .layer(cors(&settings.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(CallLayer {

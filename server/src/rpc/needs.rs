@@ -152,6 +152,14 @@ requests! {
     WatchEventsRequest: Reader, |r| vec![], String::new();
     ListEventsRequest: Reader, |r| vec![], String::new();
 
+    // A principal's own, whatever its role: others' have other names.
+    CreateSubscriptionRequest: Reader, |r| vec![], r.subscription.as_ref().map_or(String::new(), |s| s.subscription_id.clone());
+    GetSubscriptionRequest: Reader, |r| vec![], r.subscription_id;
+    ListSubscriptionsRequest: Reader, |r| vec![], String::new();
+    AcknowledgeEventsRequest: Reader, |r| vec![], r.subscription_id;
+    SeekSubscriptionRequest: Reader, |r| vec![], r.subscription_id;
+    DeleteSubscriptionRequest: Reader, |r| vec![], r.subscription_id;
+
     CreateIdentityRequest: Driver, |r| community(&r.community_id)?, r.community_id;
     GetIdentityRequest: Reader, |r| identity("identity_id", &r.identity_id)?, r.identity_id;
     ListIdentitiesRequest: Reader, |r| community(&r.community_id)?, r.community_id;

@@ -104,7 +104,7 @@ fn say(error: Error) -> Said {
             let metadata = [("installation_id", id.to_string())];
             said(FailedPrecondition, Reason::InstallationBusy, metadata)
         }
-        Error::Changed => said(Aborted, Reason::EtagMismatch, []),
+        Error::Changed | Error::ClaimLost => said(Aborted, Reason::EtagMismatch, []),
         Error::CursorInvalid => said(InvalidArgument, Reason::CursorInvalid, []),
         Error::CursorExpired { earliest } => said(
             OutOfRange,
@@ -139,11 +139,21 @@ fn say(error: Error) -> Said {
             [("plugin", plugin)],
         ),
         Error::RedirectNotAllowed => said(InvalidArgument, Reason::RedirectNotAllowed, []),
+        Error::Moved(id) => {
+            let metadata = [("subscription_id", id.to_string())];
+            let moved = said(Code::Unavailable, Reason::SubscriptionMoved, metadata);
+            again(moved, RETRY)
+        }
+        Error::TooManySubscriptions(limit) => said(
+            Code::ResourceExhausted,
+            Reason::SubscriptionsExhausted,
+            [("limit", limit.to_string())],
+        ),
         Error::RateLimited(wait) => {
             again(said(Code::ResourceExhausted, Reason::RateLimited, []), wait)
         }
         Error::Draining => again(said(Code::Unavailable, Reason::Draining, []), RETRY),
-        Error::StoreUnavailable => {
+        Error::StoreUnavailable | Error::StoreReadOnly | Error::Contended => {
             again(said(Code::Unavailable, Reason::StoreUnavailable, []), RETRY)
         }
         Error::StorageFull => {
@@ -170,6 +180,11 @@ fn absent(thing: Thing) -> Said {
         Thing::Identity(id) => (Reason::IdentityNotFound, "identity_id", id.to_string()),
         Thing::Delivery(id) => (Reason::DeliveryNotFound, "delivery_id", id.to_string()),
         Thing::Token(id) => (Reason::TokenNotFound, "token_id", id.to_string()),
+        Thing::Subscription(id) => (
+            Reason::SubscriptionNotFound,
+            "subscription_id",
+            id.to_string(),
+        ),
         Thing::Webhook => return internal("a webhook was looked for by gRPC"),
     };
     said(Code::NotFound, reason, [(key, value)])
@@ -187,6 +202,10 @@ fn present(thing: Thing) -> Said {
         } => {
             let metadata = [("plugin", plugin), ("platform_id", platform_id)];
             said(Code::AlreadyExists, Reason::InstallationExists, metadata)
+        }
+        Thing::Subscription(id) => {
+            let metadata = [("subscription_id", id.to_string())];
+            said(Code::AlreadyExists, Reason::SubscriptionExists, metadata)
         }
         other => internal(&format!("{other} cannot exist twice")),
     }
@@ -232,29 +251,6 @@ fn internal(what: &str) -> Said {
         Reason::Internal,
         [("request_id", request_id)],
     )
-}
-
-/// A code as the protocol spells it.
-pub(super) fn word(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 /// A message over the limit, which tonic answers with the code of an expired cursor.

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    QueryOrder, QuerySelect, sea_query::LockType,
 };
 
 use super::{Rows, Tx, entity::community, failed};
@@ -21,10 +21,26 @@ pub async fn find(at: &impl Rows, id: &CommunityId) -> Result<Community> {
 }
 
 async fn find_row(at: &impl Rows, id: &CommunityId) -> Result<Community> {
-    let row = community::Entity::find_by_id(id.as_str())
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
+    let kept = at.keeps().then_some(LockType::KeyShare);
+    locked(at, id, kept).await
+}
+
+/// Takes a community for this transaction: others that take it wait for the commit.
+pub async fn take(tx: &Tx, id: &CommunityId) -> Result<Community> {
+    locked(tx, id, Some(LockType::NoKeyUpdate)).await
+}
+
+/// The same, to delete it: others that look it up wait as well.
+pub async fn take_to_delete(tx: &Tx, id: &CommunityId) -> Result<Community> {
+    locked(tx, id, Some(LockType::Update)).await
+}
+
+async fn locked(at: &impl Rows, id: &CommunityId, lock: Option<LockType>) -> Result<Community> {
+    let mut query = community::Entity::find_by_id(id.as_str());
+    if let Some(lock) = lock {
+        query = query.lock(lock);
+    }
+    let row = query.one(at.rows()).await.map_err(failed)?;
     row.map(read)
         .ok_or_else(|| Error::NotFound(Thing::Community(id.clone())))
 }

@@ -1,6 +1,9 @@
 //! What platforms granted to installations, encrypted.
 
-use sea_orm::{EntityTrait, IntoActiveModel, sea_query::OnConflict};
+use sea_orm::{
+    DbErr, EntityTrait, IntoActiveModel, QuerySelect,
+    sea_query::{LockType, OnConflict},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Rows, Tx, entity::credential, failed};
@@ -18,11 +21,23 @@ struct Granted {
 
 /// What was granted to an installation.
 pub async fn find(at: &impl Rows, id: InstallationId) -> Result<Option<Credentials>> {
-    let row = credential::Entity::find_by_id(id.0)
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
+    let query = credential::Entity::find_by_id(id.0);
+    open(at, query.one(at.rows()).await)
+}
+
+/// Takes what was granted for this transaction: others that take it wait for the commit.
+pub async fn take(tx: &Tx, id: InstallationId) -> Result<Option<Credentials>> {
+    let query = credential::Entity::find_by_id(id.0).lock(LockType::NoKeyUpdate);
+    open(tx, query.one(tx.rows()).await)
+}
+
+fn open(
+    at: &impl Rows,
+    row: Result<Option<credential::Model>, DbErr>,
+) -> Result<Option<Credentials>> {
+    let row = row.map_err(failed)?;
     row.map(|row| {
+        let id = InstallationId(row.installation_id);
         let granted: Granted = at.keys().open_json(&place(&id.to_string()), &row.granted)?;
         Ok(Credentials {
             access_token: granted.access_token,

@@ -1,8 +1,8 @@
 //! Deliveries of webhooks, and what is still to be fetched from platforms.
 
 use sea_orm::{
-    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, OnConflict},
+    ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, LockType, OnConflict},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Rows, Tx,
     entity::{delivery, fetch},
-    failed,
+    failed, storable,
 };
 use crate::{
     error::{Error, Result, Thing},
@@ -33,7 +33,7 @@ pub async fn insert(
         receive_time: delivery.receive_time.0,
         attempt_count: delivery.attempt_count,
         next_attempt_time: delivery.next_attempt_time.map(|time| time.0),
-        problem: delivery.problem.clone(),
+        problem: storable(&delivery.problem),
         hook: hook
             .map(|hook| {
                 tx.keys()
@@ -67,7 +67,7 @@ pub async fn update(tx: &Tx, delivery: &Delivery) -> Result<()> {
         )
         .col_expr(
             delivery::Column::Problem,
-            Expr::value(delivery.problem.clone()),
+            Expr::value(storable(&delivery.problem)),
         )
         .filter(delivery::Column::Id.eq(delivery.id.0));
     if delivery.state == DeliveryState::Done {
@@ -79,10 +79,22 @@ pub async fn update(tx: &Tx, delivery: &Delivery) -> Result<()> {
 
 /// One delivery, with its request if it is not done.
 pub async fn find(at: &impl Rows, id: DeliveryId) -> Result<(Delivery, Option<Hook>)> {
-    let row = delivery::Entity::find_by_id(id.0)
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
+    let query = delivery::Entity::find_by_id(id.0);
+    open(at, id, query.one(at.rows()).await)
+}
+
+/// Takes a delivery for this transaction: others that take it wait for the commit.
+pub async fn take(tx: &Tx, id: DeliveryId) -> Result<(Delivery, Option<Hook>)> {
+    let query = delivery::Entity::find_by_id(id.0).lock(LockType::NoKeyUpdate);
+    open(tx, id, query.one(tx.rows()).await)
+}
+
+fn open(
+    at: &impl Rows,
+    id: DeliveryId,
+    row: Result<Option<delivery::Model>, DbErr>,
+) -> Result<(Delivery, Option<Hook>)> {
+    let row = row.map_err(failed)?;
     let row = row.ok_or(Error::NotFound(Thing::Delivery(id)))?;
     let hook = row.hook.as_deref();
     let hook = hook
@@ -121,41 +133,6 @@ pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Del
     }
     let rows = query.all(at.rows()).await.map_err(failed)?;
     Ok(rows.into_iter().map(read).collect())
-}
-
-/// The deliveries that are to be tried by now.
-pub async fn due(at: &impl Rows, now: Time) -> Result<Vec<DeliveryId>> {
-    let ids: Vec<Uuid> = delivery::Entity::find()
-        .select_only()
-        .column(delivery::Column::Id)
-        .filter(delivery::Column::NextAttemptTime.lte(now.0))
-        .order_by_asc(delivery::Column::NextAttemptTime)
-        .limit(1000)
-        .into_tuple()
-        .all(at.rows())
-        .await
-        .map_err(failed)?;
-    Ok(ids.into_iter().map(DeliveryId).collect())
-}
-
-/// When the next delivery or fetch is to be tried.
-pub async fn next_due(at: &impl Rows) -> Result<Option<Time>> {
-    let delivery: Option<Option<i64>> = delivery::Entity::find()
-        .select_only()
-        .column_as(delivery::Column::NextAttemptTime.min(), "time")
-        .into_tuple()
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
-    let fetch: Option<Option<i64>> = fetch::Entity::find()
-        .select_only()
-        .column_as(fetch::Column::NextTime.min(), "time")
-        .into_tuple()
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
-    let times = [delivery.flatten(), fetch.flatten()];
-    Ok(times.into_iter().flatten().min().map(Time))
 }
 
 /// Makes the pending deliveries of an installation due at once.
@@ -215,26 +192,20 @@ pub async fn insert_fetch(tx: &Tx, installation: InstallationId, what: &Value) -
     Ok(())
 }
 
-/// What platforms are to be asked by now.
-pub async fn due_fetches(at: &impl Rows, now: Time) -> Result<Vec<Fetch>> {
-    let rows = fetch::Entity::find()
-        .filter(fetch::Column::NextTime.lte(now.0))
-        .order_by_asc(fetch::Column::NextTime)
-        .limit(1000)
-        .all(at.rows())
+/// One thing that a platform is to be asked, if it still is.
+pub async fn fetch(at: &impl Rows, id: Uuid) -> Result<Option<Fetch>> {
+    let row = fetch::Entity::find_by_id(id)
+        .one(at.rows())
         .await
         .map_err(failed)?;
-    let each = rows.into_iter().map(|row| {
-        Ok(Fetch {
-            id: row.id,
-            installation_id: InstallationId(row.installation_id),
-            what: at
-                .keys()
-                .open_json(&what_place(&row.id.to_string()), &row.what)?,
-            failures: row.failures,
-        })
-    });
-    each.collect()
+    let Some(row) = row else { return Ok(None) };
+    let place = row.id.to_string();
+    Ok(Some(Fetch {
+        id: row.id,
+        installation_id: InstallationId(row.installation_id),
+        what: at.keys().open_json(&what_place(&place), &row.what)?,
+        failures: row.failures,
+    }))
 }
 
 /// Says when to ask again; `None` forgets it.
@@ -280,7 +251,7 @@ fn what_place(id: &str) -> [&str; 2] {
     ["fetch.what", id]
 }
 
-fn word(state: DeliveryState) -> &'static str {
+pub(super) fn word(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Pending => "pending",
         DeliveryState::Done => "done",

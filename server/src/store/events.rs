@@ -2,8 +2,8 @@
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseConnection, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
     sea_query::{CaseStatement, Expr},
 };
 use uuid::Uuid;
@@ -33,14 +33,11 @@ pub struct Feed {
     pub position: i64,
 }
 
-/// Makes the feed's one row if it is missing. The last position.
-pub(super) async fn prepare(db: &DatabaseConnection) -> Result<i64> {
-    if let Some(row) = feed::Entity::find_by_id(ONLY)
-        .one(db)
-        .await
-        .map_err(failed)?
-    {
-        return Ok(row.position);
+/// The log as a whole, with its one row made if it is missing.
+pub(super) async fn prepare(db: &DatabaseConnection) -> Result<Feed> {
+    let row = feed::Entity::find_by_id(ONLY);
+    if let Some(row) = row.one(db).await.map_err(failed)? {
+        return Ok(row.into());
     }
     let row = feed::Model {
         id: ONLY,
@@ -49,9 +46,33 @@ pub(super) async fn prepare(db: &DatabaseConnection) -> Result<i64> {
         position: 0,
         record_time: 0,
     };
-    let insert = feed::Entity::insert(row.into_active_model());
+    let insert = feed::Entity::insert(row.clone().into_active_model());
     insert.exec_without_returning(db).await.map_err(failed)?;
-    Ok(0)
+    Ok(row.into())
+}
+
+impl From<feed::Model> for Feed {
+    fn from(row: feed::Model) -> Self {
+        Self {
+            id: row.feed_id,
+            cursor_key: row.cursor_key,
+            position: row.position,
+        }
+    }
+}
+
+/// Makes the log another: cursors of before are of no use. Its new id.
+pub(super) async fn rename(db: &impl ConnectionTrait) -> Result<Uuid> {
+    let feed_id = Uuid::new_v4();
+    let row = feed::ActiveModel {
+        feed_id: Set(feed_id),
+        cursor_key: Set(hex::encode(rand::random::<[u8; 32]>())),
+        ..Default::default()
+    };
+    let update = feed::Entity::update_many().set(row);
+    let update = update.filter(feed::Column::Id.eq(ONLY));
+    update.exec(db).await.map_err(failed)?;
+    Ok(feed_id)
 }
 
 /// The log as a whole, as it now is.
@@ -61,11 +82,7 @@ pub async fn feed(at: &impl Rows) -> Result<Feed> {
         .await
         .map_err(failed)?;
     let row = row.ok_or_else(|| Error::internal("the feed has no row"))?;
-    Ok(Feed {
-        id: row.feed_id,
-        cursor_key: row.cursor_key,
-        position: row.position,
-    })
+    Ok(row.into())
 }
 
 /// Appends the events of several changes; called last in the transaction. The new
@@ -76,6 +93,16 @@ pub(super) async fn append(tx: &Tx, changes: Vec<Vec<NewEvent>>) -> Result<Optio
         return Ok(None);
     }
     let counted = count_up(tx, i64::try_from(count).map_err(Error::internal)?).await?;
+    append_counted(tx, changes, counted).await.map(Some)
+}
+
+/// The same, once they are counted.
+pub(super) async fn append_counted(
+    tx: &Tx,
+    changes: Vec<Vec<NewEvent>>,
+    counted: feed::Model,
+) -> Result<i64> {
+    let count: usize = changes.iter().map(Vec::len).sum();
     let mut position = counted.position - count as i64;
     let mut rows = Vec::with_capacity(count);
     for change in changes {
@@ -103,7 +130,7 @@ pub(super) async fn append(tx: &Tx, changes: Vec<Vec<NewEvent>>) -> Result<Optio
             .await
             .map_err(failed)?;
     }
-    Ok(Some(counted.position))
+    Ok(counted.position)
 }
 
 /// What others wrote about a community in the same commit as its deletion goes too.
@@ -117,7 +144,7 @@ fn blank_earlier(rows: &mut [event::ActiveModel], community: &CommunityId) {
 
 /// Takes `count` positions. The row is locked from here to the commit. The time never
 /// falls, whatever the clock does.
-async fn count_up(tx: &Tx, count: i64) -> Result<feed::Model> {
+pub(super) async fn count_up(tx: &Tx, count: i64) -> Result<feed::Model> {
     let earlier = feed::Column::RecordTime.into_expr().lt(tx.now.0);
     let time = CaseStatement::new()
         .case(earlier, tx.now.0)

@@ -9,7 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Rows, Tx,
+    Rows, Tx, communities,
     entity::{account, identity},
     failed, from_text, from_word, to_text, to_word,
 };
@@ -38,6 +38,14 @@ pub async fn find(at: &impl Rows, id: IdentityId) -> Result<Identity> {
             }
         }
     }
+}
+
+/// The same, with all identities of its community taken for this transaction: others that
+/// take them wait for the commit. What links an account or merges identities does so.
+pub async fn take(tx: &Tx, id: IdentityId) -> Result<Identity> {
+    let seen = find(tx, id).await?;
+    communities::take(tx, &seen.community_id).await?;
+    find(tx, id).await
 }
 
 /// Which identities to list.

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
-    sea_query::{Expr, OnConflict},
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, LockType, OnConflict, Query},
 };
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Keys, Rows, Tx, credentials,
+    Keys, Rows, Tx, communities, credentials,
     entity::{installation, installation_state as state},
-    failed, from_text, to_text,
+    failed, from_text, storable, to_text,
 };
 use crate::{
     error::{Error, Result, Thing},
@@ -22,6 +22,8 @@ use crate::{
 
 const SLUG: &str = "installation.slug";
 const OLD_SLUG: &str = "installation.old_slug";
+/// What is called so belongs to one installation of the gateway; null for most.
+const EXCLUSIVE: &str = "exclusive_platform_id";
 
 /// One installation.
 pub async fn find(at: &impl Rows, id: InstallationId) -> Result<Installation> {
@@ -33,10 +35,65 @@ pub async fn find(at: &impl Rows, id: InstallationId) -> Result<Installation> {
 }
 
 async fn find_row(at: &impl Rows, id: InstallationId) -> Result<Installation> {
-    let row = installation::Entity::find_by_id(id.0)
+    let kept = at.keeps().then_some(LockType::KeyShare);
+    locked(at, id, kept).await
+}
+
+/// Takes an installation with its state for this transaction: others that take it wait
+/// for the commit.
+pub async fn take(tx: &Tx, id: InstallationId) -> Result<Installation> {
+    locked(tx, id, Some(LockType::NoKeyUpdate)).await
+}
+
+/// The same, to delete it: others that look it up wait as well.
+pub async fn take_to_delete(tx: &Tx, id: InstallationId) -> Result<Installation> {
+    locked(tx, id, Some(LockType::Update)).await
+}
+
+/// Has it stay until the commit, without reading it.
+pub(super) async fn keep(tx: &Tx, id: InstallationId) -> Result<()> {
+    keep_community(tx, id).await?;
+    let row: Option<Uuid> = installation::Entity::find_by_id(id.0)
+        .select_only()
+        .column(installation::Column::Id)
+        .lock(LockType::KeyShare)
+        .into_tuple()
+        .one(tx.rows())
+        .await
+        .map_err(failed)?;
+    row.map(drop)
+        .ok_or(Error::NotFound(Thing::Installation(id)))
+}
+
+/// Whoever deletes a community has it before what is in it. The others in the same
+/// order, or each would wait for the other.
+async fn keep_community(at: &impl Rows, id: InstallationId) -> Result<()> {
+    let community: Option<String> = installation::Entity::find_by_id(id.0)
+        .select_only()
+        .column(installation::Column::CommunityId)
+        .into_tuple()
         .one(at.rows())
         .await
         .map_err(failed)?;
+    let gone = || Error::NotFound(Thing::Installation(id));
+    let community = CommunityId::trusted(community.ok_or_else(gone)?);
+    match communities::find(at, &community).await {
+        Err(Error::NotFound(_)) => Err(gone()),
+        found => found.map(drop),
+    }
+}
+
+async fn locked(
+    at: &impl Rows,
+    id: InstallationId,
+    lock: Option<LockType>,
+) -> Result<Installation> {
+    let mut query = installation::Entity::find_by_id(id.0);
+    if let Some(lock) = lock {
+        keep_community(at, id).await?;
+        query = query.lock(lock);
+    }
+    let row = query.one(at.rows()).await.map_err(failed)?;
     let row = row.ok_or(Error::NotFound(Thing::Installation(id)))?;
     read(at.keys(), row)
 }
@@ -97,6 +154,43 @@ pub async fn insert(tx: &Tx, installation: &Installation, poll_time: Option<Time
     Ok(())
 }
 
+/// Makes what an installation is called on its platform its own, in the whole gateway. It
+/// is [`Error::Changed`] if another has that.
+pub async fn make_exclusive(tx: &Tx, id: InstallationId) -> Result<()> {
+    let mut update = Query::update();
+    update
+        .table("installation")
+        .value(EXCLUSIVE, Expr::col(installation::Column::PlatformId))
+        .and_where(Expr::col(installation::Column::Id).eq(id.0));
+    tx.rows().execute(&update).await.map_err(failed)?;
+    Ok(())
+}
+
+/// The same for all of these plugins, as it was not written down by a build of before.
+pub async fn make_all_exclusive(tx: &Tx, plugins: &[String]) -> Result<()> {
+    let mut update = Query::update();
+    update
+        .table("installation")
+        .value(EXCLUSIVE, Expr::col(installation::Column::PlatformId))
+        .and_where(Expr::col(EXCLUSIVE).is_null())
+        .and_where(Expr::col(installation::Column::Plugin).is_in(plugins.to_vec()));
+    tx.rows().execute(&update).await.map_err(failed)?;
+    Ok(())
+}
+
+/// What was made exclusive is so under another name now.
+async fn move_exclusive(tx: &Tx, id: InstallationId) -> Result<()> {
+    let platform_id = installation::Column::PlatformId;
+    let mut update = Query::update();
+    update
+        .table("installation")
+        .value(EXCLUSIVE, Expr::col(platform_id))
+        .and_where(Expr::col(installation::Column::Id).eq(id.0))
+        .and_where(Expr::col(EXCLUSIVE).ne(Expr::col(platform_id)));
+    tx.rows().execute(&update).await.map_err(failed)?;
+    Ok(())
+}
+
 /// Replaces an installation. When it is polled stays.
 pub async fn update(tx: &Tx, installation: &Installation) -> Result<()> {
     let mut row = row(tx.keys(), installation)?
@@ -107,7 +201,7 @@ pub async fn update(tx: &Tx, installation: &Installation) -> Result<()> {
         .exec_without_returning(tx.rows())
         .await
         .map_err(failed)?;
-    Ok(())
+    move_exclusive(tx, installation.id).await
 }
 
 /// Removes the state of an installation.
@@ -129,33 +223,6 @@ pub async fn delete(tx: &Tx, id: InstallationId) -> Result<()> {
         .await
         .map_err(failed)?;
     Ok(())
-}
-
-/// The installations whose platforms are to be asked by now, longest due first.
-pub async fn due(at: &impl Rows, now: Time) -> Result<Vec<InstallationId>> {
-    let ids: Vec<Uuid> = installation::Entity::find()
-        .select_only()
-        .column(installation::Column::Id)
-        .filter(installation::Column::PollTime.lte(now.0))
-        .order_by_asc(installation::Column::PollTime)
-        .limit(1000)
-        .into_tuple()
-        .all(at.rows())
-        .await
-        .map_err(failed)?;
-    Ok(ids.into_iter().map(InstallationId).collect())
-}
-
-/// When the next platform is to be asked.
-pub async fn next_due(at: &impl Rows) -> Result<Option<Time>> {
-    let time: Option<Option<i64>> = installation::Entity::find()
-        .select_only()
-        .column_as(installation::Column::PollTime.min(), "time")
-        .into_tuple()
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
-    Ok(time.flatten().map(Time))
 }
 
 /// Says when an installation's platform is asked next, and how often that has failed.
@@ -298,7 +365,7 @@ fn row(keys: &Keys, installation: &Installation) -> Result<installation::Model> 
         create_time: installation.create_time.0,
         update_time: installation.update_time.0,
         etag: installation.etag.clone(),
-        problem,
+        problem: problem.as_deref().map(storable),
         problem_time: problem_time.map(|time: Time| time.0),
         poll_time: None,
         poll_failures: installation.poll_failures,

@@ -79,7 +79,7 @@ pub struct Rekeyed {
 /// Encrypts everything anew, with this master key or with a new one in our own file, in
 /// one transaction. Nobody else may use the database.
 pub async fn rekey(settings: &Settings, new: Option<&Keys>) -> Result<Rekeyed, OpenError> {
-    let db = open::alone(settings).await?;
+    let (db, _alone) = open::alone(settings).await?;
     // First, since it may need the next key of a rekey that was cut off.
     let old = unlock(&db, &settings.key).await?;
     let (new, own) = match (new, &settings.key) {
@@ -136,7 +136,7 @@ async fn change_all(
     Ok(done.rows)
 }
 
-async fn fingerprint(db: &impl ConnectionTrait) -> Result<Option<String>> {
+pub(super) async fn fingerprint(db: &impl ConnectionTrait) -> Result<Option<String>> {
     let rows = master_key::Entity::find().all(db).await.map_err(failed)?;
     match rows.as_slice() {
         [] => Ok(None),
@@ -156,6 +156,26 @@ impl KeySource {
             )),
         }
     }
+}
+
+/// Whether this is the key with that fingerprint, which a backup needs.
+pub(super) fn matching(source: &KeySource, fingerprint: &str) -> Result<(), OpenError> {
+    let (present, remedy) = match source {
+        KeySource::Given(keys) => (Some(keys.clone()), "give that one".to_owned()),
+        KeySource::File(path) => (read_key(path)?, format!("put it into {}", path.display())),
+        KeySource::Own(path) => (
+            read_key(path)?,
+            format!("copy its file to {}, or name it here", path.display()),
+        ),
+        KeySource::Nowhere => (None, "name its file here".to_owned()),
+    };
+    if present.is_some_and(|keys| keys.fingerprint() == fingerprint) {
+        return Ok(());
+    }
+    let known = fingerprint.get(..8).unwrap_or(fingerprint);
+    Err(OpenError::MasterKey(format!(
+        "the backup is encrypted with the key whose fingerprint begins with {known}; {remedy}"
+    )))
 }
 
 /// The key of our own file. It is made only if no database needs it yet; a rekey that was

@@ -2,47 +2,72 @@
 //!
 //! Reads go to a pool, all writes through the one [`writer`], which groups waiting
 //! changes into one commit: `store.write(async move |tx| …)`. Whatever changes
-//! something appends its event in the same transaction with [`Tx::event`].
+//! something appends its event in the same transaction with [`Tx::event`]. What other
+//! gateways commit to the same database is heard of in `wake.rs`.
 //!
 //! One file per table group. A function that reads takes `&impl Rows`, so it works on
 //! the pool and inside a transaction; one that writes takes `&Tx`. Rows become the
 //! model's types here and nowhere else. May use `model`, `error`, sea-orm. Read
 //! `writer.rs` first, then `events.rs`.
+//!
+//! Other gateways may write at the same time, so nothing relies on the one writer. Inside
+//! a transaction `find` keeps its row from being deleted before the commit; what is
+//! changed by what was read of it is read with `take`, for which others wait; and what
+//! must be unique has a unique key. Rows are locked from the whole to its parts:
+//! community, installation, process, then the rest; last of all the turn of the audit and
+//! the row of the feed. What is due is done under a claim (`claims.rs`).
 
 pub mod audit;
 pub mod authorizations;
+pub mod backup;
 mod cache;
+pub mod claims;
+mod clock;
 pub mod communities;
 pub mod credentials;
 pub mod deliveries;
 mod entity;
 pub mod events;
+mod failure;
 pub mod identities;
 pub mod installations;
+mod job;
 pub mod master_key;
 mod open;
+pub mod operations;
+mod postgres;
 pub mod processes;
 pub mod requests;
 mod seal;
 mod sealed;
+mod steps;
+pub mod subscriptions;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+mod wake;
 mod writer;
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlErr};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::Instrument;
 
 use cache::Cache;
+use clock::Clock;
+use failure::failed;
 pub use master_key::{KeySource, OpenError};
 pub use open::{Settings, migrate};
 pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
 use writer::Writer;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::Time,
+    traces::TARGET,
+};
 
 /// A limit for lists that are wanted whole.
 pub const ALL: u64 = u32::MAX as u64;
@@ -55,6 +80,7 @@ pub struct Store {
     /// Unless others may write to the database, too.
     cache: Option<Arc<Cache>>,
     keys: Keys,
+    clock: Clock,
 }
 
 impl Store {
@@ -67,10 +93,40 @@ impl Store {
         &self,
         change: impl AsyncFn(&Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.write(change).await
+        let span = tracing::debug_span!(target: TARGET, "write");
+        self.writer.write(change, false).instrument(span).await
     }
 
-    /// The position of the last event committed here, as it grows.
+    /// The same for what takes a [`claims::turn`]: it comes last in its commit, so that
+    /// nobody waits for more while others wait for the turn.
+    pub async fn write_last<T: Send + 'static>(
+        &self,
+        change: impl AsyncFn(&Tx) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let span = tracing::debug_span!(target: TARGET, "write");
+        self.writer.write(change, true).instrument(span).await
+    }
+
+    /// Writes what waits and lets go of the database: another gateway may have the file.
+    /// Whoever still asks is told that it is gone.
+    pub async fn close(&self) {
+        _ = self.reads.close_by_ref().await;
+        self.writer.close().await;
+    }
+
+    /// Whether no other gateway uses the database.
+    pub fn is_alone(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// What time it is where the database is: what comes due is judged by this, never by
+    /// this machine's clock, so that all gateways judge alike.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The position of the last event known to be committed, here or by another gateway,
+    /// as it grows.
     pub fn head(&self) -> tokio::sync::watch::Receiver<i64> {
         self.writer.head()
     }
@@ -84,6 +140,13 @@ pub trait Rows: Sync {
 
     /// What the columns that hold secrets are sealed and opened with.
     fn keys(&self) -> &Keys;
+
+    /// Whether what is looked up by its id stays there until the commit: nobody deletes
+    /// it under a transaction that has seen it.
+    #[doc(hidden)]
+    fn keeps(&self) -> bool {
+        false
+    }
 
     /// What was read since the last commit; nothing inside a transaction.
     #[doc(hidden)]
@@ -113,36 +176,9 @@ impl Rows for Store {
     }
 }
 
-/// How a database says that it cannot work now, and perhaps can later.
-const AWAY: [&str; 3] = [
-    "database is locked",
-    "disk I/O error",
-    "unable to open database",
-];
-
-/// What the database's errors mean.
-fn failed(error: DbErr) -> Error {
-    if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
-        // Every caller looks first, so somebody else was quicker.
-        return Error::Changed;
-    }
-    let text = error.to_string();
-    if text.contains("database or disk is full") || text.contains("No space left") {
-        tracing::error!(%error, "the disk is full");
-        return Error::StorageFull;
-    }
-    let is_away = |sign: &&str| text.contains(*sign);
-    match error {
-        _ if AWAY.iter().any(is_away) => {
-            tracing::error!(%error, "the database does not answer");
-            Error::StoreUnavailable
-        }
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => {
-            tracing::error!(%error, "the database does not answer");
-            Error::StoreUnavailable
-        }
-        _ => Error::Internal(format!("database: {text}")),
-    }
+/// A text from outside as any database keeps it: Postgres takes no NUL.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn to_text(value: &impl Serialize) -> Result<String> {

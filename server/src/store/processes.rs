@@ -5,14 +5,14 @@ use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
-    sea_query::{Expr, OnConflict},
+    sea_query::{Expr, LockType, OnConflict},
 };
 use uuid::Uuid;
 
 use super::{
-    Keys, Rows, Tx,
+    Keys, Rows, Tx, communities,
     entity::{ballot, process},
-    failed, from_text, from_word, to_text, to_word,
+    failed, from_text, from_word, storable, to_text, to_word,
 };
 use crate::{
     error::{Error, Result, Thing},
@@ -45,7 +45,7 @@ pub async fn find_by_key(
 ) -> Result<Option<Process>> {
     let row = process::Entity::find()
         .filter(process::Column::InstallationId.eq(installation.0))
-        .filter(process::Column::Key.eq(key))
+        .filter(process::Column::Key.eq(storable(key)))
         .one(at.rows())
         .await
         .map_err(failed)?;
@@ -184,14 +184,28 @@ pub async fn save_private(tx: &Tx, process: &Process) -> Result<()> {
 
 /// Takes a process for this transaction: others that take it wait for the commit.
 pub async fn take(tx: &Tx, id: ProcessId) -> Result<Process> {
-    let same = Expr::col(process::Column::RefreshFailures);
-    process::Entity::update_many()
-        .col_expr(process::Column::RefreshFailures, same)
-        .filter(process::Column::Id.eq(id.0))
-        .exec(tx.rows())
+    let community: Option<String> = process::Entity::find_by_id(id.0)
+        .select_only()
+        .column(process::Column::CommunityId)
+        .into_tuple()
+        .one(tx.rows())
         .await
         .map_err(failed)?;
-    find(tx, id).await
+    let community = community.ok_or(Error::NotFound(Thing::Process(id)))?;
+    take_in(tx, &CommunityId::trusted(community), id).await
+}
+
+/// The same for one whose community is known. Whoever deletes a community has it before
+/// its processes; so have the others, or each would wait for the other.
+pub async fn take_in(tx: &Tx, community: &CommunityId, id: ProcessId) -> Result<Process> {
+    communities::find(tx, community).await?;
+    let row = process::Entity::find_by_id(id.0)
+        .lock(LockType::NoKeyUpdate)
+        .one(tx.rows())
+        .await
+        .map_err(failed)?;
+    let row = row.ok_or(Error::NotFound(Thing::Process(id)))?;
+    read(tx.keys(), row)
 }
 
 /// Removes a process that is still starting: nobody was told of it, and it has no
@@ -207,6 +221,20 @@ pub async fn delete_starting(tx: &Tx, id: ProcessId) -> Result<()> {
 
 /// Removes all processes of a community with their ballots.
 pub async fn delete_all(tx: &Tx, community: &CommunityId) -> Result<()> {
+    // Nobody votes any more: a ballot that came now would stay without its process.
+    let taken: Vec<Uuid> = process::Entity::find()
+        .select_only()
+        .column(process::Column::Id)
+        .filter(process::Column::CommunityId.eq(community.as_str()))
+        .order_by_asc(process::Column::Id)
+        .lock(LockType::Update)
+        .into_tuple()
+        .all(tx.rows())
+        .await
+        .map_err(failed)?;
+    if taken.is_empty() {
+        return Ok(());
+    }
     let ids = process::Entity::find()
         .select_only()
         .column(process::Column::Id)
@@ -228,8 +256,6 @@ pub async fn delete_all(tx: &Tx, community: &CommunityId) -> Result<()> {
 /// Which clock of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// When a start that is still running counts as lost.
-    Lease,
     /// When the gateway closes it.
     Timer,
     /// When the platform is asked how it stands.
@@ -239,45 +265,18 @@ pub enum Clock {
 impl Clock {
     fn column(self) -> process::Column {
         match self {
-            Self::Lease => process::Column::LeaseTime,
             Self::Timer => process::Column::TimerTime,
             Self::Refresh => process::Column::RefreshTime,
         }
     }
 }
 
-/// The processes whose clock has come by now, longest due first.
-pub async fn due(at: &impl Rows, clock: Clock, now: Time) -> Result<Vec<ProcessId>> {
-    let ids: Vec<Uuid> = process::Entity::find()
-        .select_only()
-        .column(process::Column::Id)
-        .filter(clock.column().lte(now.0))
-        .order_by_asc(clock.column())
-        .limit(1000)
-        .into_tuple()
-        .all(at.rows())
-        .await
-        .map_err(failed)?;
-    Ok(ids.into_iter().map(ProcessId).collect())
-}
-
-/// When the next process's clock comes.
-pub async fn next_due(at: &impl Rows, clock: Clock) -> Result<Option<Time>> {
-    let time: Option<Option<i64>> = process::Entity::find()
-        .select_only()
-        .column_as(clock.column().min(), "time")
-        .into_tuple()
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
-    Ok(time.flatten().map(Time))
-}
-
-/// Sets one clock of a process.
+/// Sets one clock of a process, unless it is done.
 pub async fn set_clock(tx: &Tx, id: ProcessId, clock: Clock, time: Option<Time>) -> Result<()> {
     process::Entity::update_many()
         .col_expr(clock.column(), Expr::value(time.map(|time| time.0)))
         .filter(process::Column::Id.eq(id.0))
+        .filter(process::Column::EndTime.is_null())
         .exec(tx.rows())
         .await
         .map_err(failed)?;
@@ -303,6 +302,7 @@ pub async fn refresh_failed(tx: &Tx, id: ProcessId, again: Time) -> Result<()> {
         .col_expr(process::Column::RefreshTime, Expr::value(again.0))
         .col_expr(process::Column::RefreshFailures, failures)
         .filter(process::Column::Id.eq(id.0))
+        .filter(process::Column::EndTime.is_null())
         .exec(tx.rows())
         .await
         .map_err(failed)?;
@@ -397,15 +397,15 @@ fn row(keys: &Keys, process: &Process) -> Result<process::Model> {
         installation_id: process.installation_id.0,
         process_type: process.process_type.clone(),
         state: to_word(&process.state)?,
-        key: Some(process.key.clone()).filter(|key| !key.is_empty()),
-        url: process.url.clone(),
-        title: process.title.clone(),
+        key: Some(storable(&process.key)).filter(|key| !key.is_empty()),
+        url: storable(&process.url),
+        title: storable(&process.title),
         parameters: to_text(&process.parameters)?,
         private: seal_private(keys, process)?,
         outcome: to_text(&process.outcome)?,
         tally: process.tally.as_ref().map(to_text).transpose()?,
         error: process.error.as_ref().map(to_text).transpose()?,
-        end_reason: process.end_reason.clone(),
+        end_reason: storable(&process.end_reason),
         revision: process.revision,
         create_time: process.create_time.0,
         update_time: process.update_time.0,

@@ -17,4 +17,6 @@ pub(crate) mod installation_state;
 pub(crate) mod master_key;
 pub(crate) mod process;
 pub(crate) mod request;
+pub(crate) mod subscription;
+pub(crate) mod subscription_epoch;
 pub(crate) mod token;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 use url::{Position, Url};
 
 use super::{
@@ -13,6 +14,10 @@ use super::{
     body::{self, Limits},
     fault, guard, root_cause,
     turns::Why,
+};
+use crate::{
+    metrics::{label, metrics},
+    traces::TARGET,
 };
 
 /// One of the requests that a request may become.
@@ -31,6 +36,13 @@ pub(super) struct Hop {
 impl Http {
     /// Sends it, and reads the whole answer.
     pub(super) async fn exchange(&self, hop: &Hop, until: Instant) -> Result<Response> {
+        let (plugin, method) = (&self.caller.plugin, &hop.method);
+        let span =
+            tracing::debug_span!(target: TARGET, "platform", otel.kind = "client", plugin, %method);
+        self.ask(hop, until).instrument(span).await
+    }
+
+    async fn ask(&self, hop: &Hop, until: Instant) -> Result<Response> {
         let client = self.client_for(hop)?;
         let server = hop.url.origin();
         self.may_ask(&server)?;
@@ -57,6 +69,7 @@ impl Http {
         };
         let body = body::read(&mut reply, limits, &mut line.bytes_in).await;
         let body = body.map_err(|bad| self.unclear(bad.to_string()))?;
+        line.is_whole = true;
         let mut headers = std::mem::take(reply.headers_mut());
         // They speak of the body as it came.
         headers.remove(header::CONTENT_ENCODING);
@@ -80,7 +93,10 @@ impl Http {
         }
         match self.means.guard.check(&hop.url) {
             Ok(()) => Ok(&self.means.client),
-            Err(_) => Err(self.refused(&hop.url)),
+            Err(_) => {
+                count(&self.caller.plugin, "not_allowed");
+                Err(self.refused(&hop.url))
+            }
         }
     }
 
@@ -164,6 +180,8 @@ struct Line<'a> {
     status: u16,
     /// Bytes of the answer's body, as they came.
     bytes_in: u64,
+    /// Whether all of the answer came.
+    is_whole: bool,
 }
 
 impl<'a> Line<'a> {
@@ -174,8 +192,27 @@ impl<'a> Line<'a> {
             started: Instant::now(),
             status: 0,
             bytes_in: 0,
+            is_whole: false,
         }
     }
+
+    /// In a word, for the metrics.
+    fn result(&self) -> &'static str {
+        match self.status {
+            0 => "no_answer",
+            _ if !self.is_whole => "broken_answer",
+            429 => "429",
+            500.. => "5xx",
+            400.. => "4xx",
+            300.. => "3xx",
+            _ => "2xx",
+        }
+    }
+}
+
+fn count(plugin: &str, result: &'static str) {
+    let labels = [label("plugin", plugin.to_owned()), label("result", result)];
+    metrics().platform_calls.get_or_create(&labels).inc();
 }
 
 impl Drop for Line<'_> {
@@ -188,6 +225,10 @@ impl Drop for Line<'_> {
             Body::Of(_, bytes) => bytes.len(),
         };
         let caller = &self.http.caller;
+        count(&caller.plugin, self.result());
+        let times = &metrics().platform_time;
+        let times = times.get_or_create(&[label("plugin", caller.plugin.clone())]);
+        times.observe(self.started.elapsed().as_secs_f64());
         tracing::debug!(
             plugin = caller.plugin,
             installation_id = %caller.installation(),

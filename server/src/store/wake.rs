@@ -1,0 +1,202 @@
+//! Hearing of what other gateways commit: the head of the log, as it grows.
+//!
+//! Each commit that appends events raises the head here and tells the others the new
+//! position, once. Telling may fail, and nobody waits for it: the head is looked up
+//! besides, every [`poll`](super::Settings::poll), which also asks what time it is. So a
+//! lost session that listens costs latency and nothing else.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, Statement,
+    sqlx::{Error as SqlxError, postgres::PgListener},
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use uuid::Uuid;
+
+use super::{
+    clock::{self, Clock},
+    failed,
+};
+use crate::{
+    error::{Error, Result},
+    model::Time,
+};
+
+/// A session that has heard nothing for so long is tried: it may be dead.
+const SILENCE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The position of the last event that is known to be committed; it only grows.
+#[derive(Clone)]
+pub(super) struct Head(Arc<watch::Sender<i64>>);
+
+impl Head {
+    pub(super) fn new(position: i64) -> Self {
+        Self(Arc::new(watch::Sender::new(position)))
+    }
+
+    pub(super) fn raise(&self, position: i64) {
+        self.0.send_if_modified(|head| {
+            let grown = position > *head;
+            *head = position.max(*head);
+            grown
+        });
+    }
+
+    pub(super) fn follow(&self) -> watch::Receiver<i64> {
+        self.0.subscribe()
+    }
+}
+
+/// The channel of a log's notifications.
+pub(super) fn channel(feed: Uuid) -> String {
+    format!("metagov_{}", feed.simple())
+}
+
+/// The tasks that follow the head; they end with this.
+pub(super) struct Following {
+    tasks: Mutex<JoinSet<()>>,
+    /// Where their sessions are from.
+    sessions: DatabaseConnection,
+}
+
+impl Following {
+    pub(super) fn new(tasks: JoinSet<()>, sessions: DatabaseConnection) -> Arc<Self> {
+        let tasks = Mutex::new(tasks);
+        Arc::new(Self { tasks, sessions })
+    }
+
+    /// Ends the tasks and their sessions.
+    pub(super) async fn end(&self) {
+        let mut tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        tasks.shutdown().await;
+        _ = self.sessions.close_by_ref().await;
+    }
+}
+
+/// Looks where the log stands, and what time it is.
+pub(super) async fn look(db: &DatabaseConnection) -> Result<(i64, Time)> {
+    let look = format!("SELECT position, {} FROM feed", clock::NOW);
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), look, []);
+    let row = db.query_one_raw(statement).await.map_err(failed)?;
+    let row = row.ok_or_else(|| Error::internal("the feed has no row"))?;
+    let position = row.try_get_by_index(0).map_err(failed)?;
+    let time = row.try_get_by_index(1).map_err(failed)?;
+    Ok((position, Time(time)))
+}
+
+/// Looks again and again.
+pub(super) async fn keep_looking(
+    db: DatabaseConnection,
+    every: Duration,
+    head: Head,
+    clock: Clock,
+) {
+    let mut is_away = false;
+    loop {
+        sleep(every).await;
+        match look(&db).await {
+            Ok((position, time)) => {
+                clock.set(time);
+                warn_of_return(&head, position);
+                head.raise(position);
+                if is_away {
+                    tracing::info!("the database answers again");
+                }
+                is_away = false;
+            }
+            Err(error) => {
+                if !is_away {
+                    tracing::warn!(%error, "the database does not answer; looking again until it does");
+                }
+                is_away = true;
+            }
+        }
+    }
+}
+
+/// A database that was replaced by an older copy of itself has lost what it had
+/// committed: a stand-by that was promoted before it had everything.
+fn warn_of_return(head: &Head, position: i64) {
+    let known = *head.0.borrow();
+    // What was committed in between the look and now is no loss.
+    if position + LARGEST_LEAP < known {
+        tracing::error!(
+            known,
+            position,
+            "the log is shorter than it was: the database has lost what it had committed; stop all gateways and restore it"
+        );
+    }
+}
+
+/// The most positions that may be given out while one look is under way.
+const LARGEST_LEAP: i64 = 100_000;
+
+/// Hears notifications, reconnecting when it must.
+pub(super) async fn listen(db: DatabaseConnection, channel: String, head: Head) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let begun = tokio::time::Instant::now();
+        let Err(error) = hear(&db, &channel, &head).await;
+        if let Some(error) = error {
+            tracing::warn!(%error, "no notifications from the database; the log is polled meanwhile");
+        }
+        if begun.elapsed() > LAST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Hears until the session is lost, or has been silent.
+async fn hear(
+    db: &DatabaseConnection,
+    channel: &str,
+    head: &Head,
+) -> Result<Infallible, Option<SqlxError>> {
+    let mut listener = PgListener::connect_with(db.get_postgres_connection_pool()).await?;
+    listener.eager_reconnect(false);
+    listener.listen(channel).await?;
+    loop {
+        let heard = timeout(SILENCE, listener.try_recv()).await;
+        let Some(heard) = heard.map_err(|_| None)?? else {
+            // Lost; the next session is a new one.
+            return Err(None);
+        };
+        match heard.payload().parse() {
+            Ok(position) => head.raise(position),
+            Err(_) => tracing::warn!(payload = heard.payload(), "an odd notification"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_only_grows() {
+        let head = Head::new(5);
+        let mut follower = head.follow();
+        head.raise(4);
+        assert!(!follower.has_changed().unwrap());
+        head.raise(7);
+        assert_eq!(*follower.borrow_and_update(), 7);
+        head.raise(7);
+        assert!(!follower.has_changed().unwrap());
+    }
+}
