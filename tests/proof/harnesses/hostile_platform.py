@@ -1,0 +1,217 @@
+"""H8: a platform that does its worst, clients that go away, and a gateway that is killed.
+
+Whatever happens, the platform is asked for an effect at most once for each request id,
+and who asked is told OK only if it took place, a definite refusal only if it did not,
+and OUTCOME_UNKNOWN in any doubt.
+"""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Iterator
+
+import grpc
+
+from metagov.v1 import action_pb2
+
+from .. import drive
+from ..harness import Context, Finding, Tally, World, harness
+from ..hostile import FAULTS, SOUND, Hostile
+
+# Requests of each kind in one iteration.
+EACH, FEW = 25, 4
+CALL_TIMEOUT = 0.2
+STEP_TIMEOUT = 1.0
+# A claim that a kill left behind holds until the step's time-out and its margin.
+LEASE = STEP_TIMEOUT + 15.0
+WORKERS = 32
+KILLED = 0.25
+
+
+@dataclass
+class Request:
+    """A request id, and what its caller was told last."""
+
+    fault: str
+    name: str
+    # "", "ok", "unknown", or a definite reason.
+    told: str = ""
+    attempts: int = 0
+    # Not before this monotonic time.
+    again: float = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        return self.told != ""
+
+
+@harness("H8", "hostile-platform", required={"R14": 5000 * len(FAULTS)}, weight=1.5)
+def hostile_platform(cx: Context) -> Iterator[list[Finding]]:
+    """Each fault of a platform: an effect at most once, and any doubt is said."""
+    replicas = 2 if cx.database == "postgres" else 1
+    settings = {
+        "call_timeout": f"{round(CALL_TIMEOUT * 1000)}ms",
+        "connect_timeout": "200ms",
+        "step_timeout": f"{round(STEP_TIMEOUT * 1000)}ms",
+        "max_answer_size": "64KiB",
+        "platform_concurrency": "64",
+    }
+    with ExitStack() as stack:
+        world = stack.enter_context(cx.world(replicas, **settings))
+        forums = {name: stack.enter_context(Hostile(CALL_TIMEOUT * 2)) for name in ("all", "busy")}
+        gone = Hostile(CALL_TIMEOUT)
+        with world.client() as client, gone:
+            drive.community(client)
+            installations = {}
+            for name, forum in [*forums.items(), ("refused", gone)]:
+                config = {"server_url": forum.url, "api_key": "a key", "webhook_secret": "secret"}
+                made = drive.enable(client, "discourse", config)
+                installations[name] = made.installation_id
+        # From now on nobody listens there.
+        effects = _Effects(forums, gone)
+        waiting: list[Request] = []
+        number = 0
+        while True:
+            for fault in [*FAULTS, SOUND]:
+                for _ in range(FEW if cx.is_brief else EACH):
+                    number += 1
+                    waiting.append(Request(fault, f"{fault}-{number}"))
+            cx.random.shuffle(waiting)
+            # What a kill leaves behind is waited for longer than a sample takes.
+            kills = not cx.is_brief and cx.random.random() < KILLED
+            with _Trouble(world, kills, cx.random):
+                _pursue_all(world, waiting, installations)
+            settled = [request for request in waiting if request.is_settled]
+            waiting = [request for request in waiting if not request.is_settled]
+            if cx.is_over or len(waiting) > 10 * EACH * len(FAULTS):
+                # What a kill left behind is known once its lease has run out.
+                time.sleep(max(0.0, max((r.again for r in waiting), default=0) - time.monotonic()))
+                _pursue_all(world, waiting, installations)
+                settled, waiting = settled + waiting, []
+            tally = Tally("R14", done=sum(1 for r in settled if r.fault != SOUND))
+            for request in settled:
+                _judge(tally, request, effects)
+            _ask_again(world, tally, cx.random.sample(settled, min(10, len(settled))), installations, effects)
+            if tally.faults:
+                world.keep()
+            yield [tally.finding()]
+
+
+class _Effects:
+    """How often each request took effect, wherever it was sent."""
+
+    def __init__(self, forums: dict[str, Hostile], gone: Hostile):
+        self._forums = [*forums.values(), gone]
+
+    def of(self, request: Request) -> int:
+        return sum(forum.effects[request.name] for forum in self._forums)
+
+
+def _judge(tally: Tally, request: Request, effects: _Effects) -> None:
+    # A slow platform may be at it still.
+    took = effects.of(request)
+    tally.expect(took <= 1, f"{request.name}: {took} effects, told {request.told!r}")
+    if request.told == "ok":
+        tally.expect(took == 1, f"{request.name}: told OK without an effect")
+    elif request.told == "unknown":
+        tally.checked += 1
+    elif request.told == "":
+        tally.expect(False, f"{request.name}: no answer after {request.attempts} attempts")
+    else:
+        tally.expect(took == 0, f"{request.name}: took effect, told {request.told}")
+
+
+def _ask_again(world, tally, some: list[Request], installations, effects: _Effects) -> None:
+    """The same id gives the same answer, and no second effect."""
+    with world.client() as client:
+        for request in some:
+            if request.told not in ("ok", "unknown"):
+                continue
+            took, twin = effects.of(request), Request(request.fault, request.name)
+            for _ in range(5):
+                _once(client, twin, installations, 10.0)
+                if twin.is_settled:
+                    break
+                time.sleep(0.2)
+            tally.expect(
+                twin.told == request.told, f"{request.name}: told {request.told}, then {twin.told}"
+            )
+            tally.expect(effects.of(request) == took, f"{request.name}: another effect")
+
+
+def _pursue_all(world: World, requests: list[Request], installations: dict) -> None:
+    now = time.monotonic()
+    ready = [request for request in requests if request.again <= now]
+    seeds = {request.name: world.cx.random.random() for request in ready}
+    clients = [world.client(gateway) for gateway in world.gateways]
+    try:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            work = lambda it: _pursue(clients, it, installations, random.Random(seeds[it.name]))
+            list(pool.map(work, ready))
+    finally:
+        for client in clients:
+            client.channel.close()
+
+
+def _pursue(clients, request: Request, installations, rng: random.Random) -> None:
+    """Asks with one id until there is an answer that stays, or it must wait."""
+    for _ in range(12):
+        # Some clients go away at a random moment.
+        patience = rng.uniform(0.001, 0.3) if rng.random() < 0.4 else 10.0
+        _once(rng.choice(clients), request, installations, patience)
+        if request.is_settled or request.again > time.monotonic() + 1:
+            return
+        time.sleep(rng.uniform(0.02, 0.3))
+    # The claim may be one that a kill left behind.
+    request.again = time.monotonic() + LEASE
+
+
+def _once(client, request: Request, installations, patience: float) -> None:
+    fault = request.fault
+    installation = installations.get(fault, installations["all"])
+    asked = action_pb2.PerformActionRequest(
+        community_id=drive.COMMUNITY,
+        action="discourse.create-post",
+        installation_id=installation,
+        request_id=request.name,
+        parameters=drive.struct(raw=f"{fault} {request.name}", topic_id=1),
+    )
+    request.attempts += 1
+    try:
+        client.actions.PerformAction(asked, timeout=patience)
+        request.told = "ok"
+    except grpc.RpcError as error:
+        reason = drive.reason(error)
+        if reason == "OUTCOME_UNKNOWN":
+            request.told = "unknown"
+        elif reason in ("", "REQUEST_IN_PROGRESS", "DEADLINE_EXCEEDED", "DRAINING", "PLATFORM_RATE_LIMITED", "STORE_UNAVAILABLE"):
+            # Nothing that stays: the caller went away, the gateway did, or it is not done.
+            pass
+        elif reason != "PLATFORM_UNAVAILABLE" or request.attempts > 2:
+            request.told = reason
+
+
+class _Trouble:
+    """Kills a gateway in the midst of it, and starts it again."""
+
+    def __init__(self, world: World, kills: bool, rng: random.Random):
+        self._world = world
+        self._victim = rng.choice(world.gateways) if kills else None
+        self._after = rng.uniform(0.05, 1.5)
+
+    def __enter__(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        if self._victim is None:
+            return
+        time.sleep(self._after)
+        self._victim.kill()
+        self._victim.start()
