@@ -1,0 +1,1 @@
+"""The contract, version 1: messages (`*_pb2`) and stubs (`*_pb2_grpc`), generated from `proto/`."""
