@@ -16,6 +16,8 @@ pub(crate) enum Point {
     BeforeCommit,
     /// Committed, nobody was told.
     AfterCommit,
+    /// A reader whose place was checked is about to read the table.
+    BeforeTableRead,
     /// A stream has read rows and not yet looked at them.
     BetweenReadAndSend,
     /// A stream has something to send.
@@ -118,6 +120,14 @@ mod absent {
         false
     }
 
+    /// Does nothing.
+    pub(crate) async fn lingered(_: Point) {}
+
+    /// As said.
+    pub(crate) const fn in_ring(events: usize) -> usize {
+        events
+    }
+
     /// As said.
     pub(crate) const fn trimming(every: Duration, retention: Duration) -> (Duration, Duration) {
         (every, retention)
@@ -130,7 +140,7 @@ mod absent {
 }
 
 #[cfg(not(feature = "proof"))]
-pub(crate) use absent::{answering, hasty, is, is_poison, reached, trimming};
+pub(crate) use absent::{answering, hasty, in_ring, is, is_poison, lingered, reached, trimming};
 
 #[cfg(feature = "proof")]
 mod present {
@@ -156,6 +166,11 @@ mod present {
         haste.and_then(|times| times.parse().ok()).unwrap_or(1)
     });
 
+    static RING: LazyLock<Option<usize>> = LazyLock::new(|| {
+        let few = env::var("METAGOV_RING_EVENTS").ok();
+        few.and_then(|few| few.parse().ok())
+    });
+
     static ARMED: LazyLock<Vec<Armed>> = LazyLock::new(|| {
         let settings = env::var("METAGOV_FAILPOINTS").unwrap_or_default();
         settings.split(',').filter_map(Armed::parse).collect()
@@ -169,6 +184,17 @@ mod present {
         let place = name(point);
         for armed in ARMED.iter().filter(|armed| armed.place == place) {
             armed.act();
+        }
+    }
+
+    /// Dies or sleeps here, and keeps no other from going on meanwhile.
+    pub(crate) async fn lingered(point: Point) {
+        let place = name(point);
+        for armed in ARMED.iter().filter(|armed| armed.place == place) {
+            match armed.act {
+                Act::Sleep(time) => tokio::time::sleep(time).await,
+                Act::Kill(_) => armed.act(),
+            }
         }
     }
 
@@ -200,6 +226,11 @@ mod present {
     pub(crate) fn is_poison(body: &[u8]) -> bool {
         let poison = POISON.as_bytes();
         !poison.is_empty() && body.windows(poison.len()).any(|part| part == poison)
+    }
+
+    /// How many events are kept in memory: as said, or `METAGOV_RING_EVENTS`.
+    pub(crate) fn in_ring(events: usize) -> usize {
+        RING.unwrap_or(events)
     }
 
     /// How often old events are looked for, and when they are old: as said, or both
@@ -272,4 +303,4 @@ mod present {
 }
 
 #[cfg(feature = "proof")]
-pub(crate) use present::{answering, hasty, is, is_poison, reached, trimming};
+pub(crate) use present::{answering, hasty, in_ring, is, is_poison, lingered, reached, trimming};

@@ -125,7 +125,7 @@ class Gateway:
 
     def start(self, wait: bool = True, **settings: str) -> "Gateway":
         """Starts it with settings beside its own, and waits until it serves."""
-        assert BINARY.exists(), f"{BINARY} is missing: run `make proof-build`, or set METAGOV_PROOF_BIN"
+        assert BINARY.exists(), f"{BINARY} is missing: run `make breakable`, or set METAGOV_PROOF_BIN"
         own = {k: v for k, v in os.environ.items() if not k.startswith("METAGOV_")}
         env = own | {
             "METAGOV_LISTEN": self.address,

@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Result},
     metrics::{label, metrics},
     model::Time,
-    proof::{Bug, Point, is, reached},
+    proof::{Bug, Point, is, lingered, reached},
     store::{Store, events},
 };
 
@@ -284,6 +284,7 @@ impl Feed {
 
     async fn table_rows(&self, position: i64, limit: u64) -> Result<Vec<Arc<Entry>>> {
         read_from("table");
+        lingered(Point::BeforeTableRead).await;
         let rows = events::after(&self.store, position, limit).await?;
         let mut expected = position;
         for event in &rows {

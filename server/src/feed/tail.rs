@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::{
     error::Result,
     model::{Change, CommunityId, Event, Payload},
+    proof::in_ring,
     store::{Store, events},
 };
 
@@ -139,7 +140,7 @@ impl Ring {
         }
         self.bytes += event.size;
         self.entries.push_back(Arc::new(Entry::new(event)));
-        while self.entries.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
+        while self.entries.len() > in_ring(MAX_EVENTS) || self.bytes > MAX_BYTES {
             let Some(oldest) = self.entries.pop_front() else {
                 return;
             };

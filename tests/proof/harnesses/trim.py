@@ -90,7 +90,10 @@ def earliest_cursor(error: grpc.RpcError) -> str | None:
 @harness("H1", "trim", required={"R10": 2000}, weight=1.0)
 def trim(cx: Context) -> Iterator[list[Finding]]:
     """Trimmed every 100 ms: a reader gets every event or CURSOR_EXPIRED, never a hole."""
-    with cx.world(trim_millis="100") as world, loaded(world) as load:
+    # Nearly everything is read from the table, and the trimming comes between the check of
+    # a cursor and the read.
+    slow = {"ring_events": "2", "failpoints": "before-table-read=sleep@120"}
+    with cx.world(trim_millis="100", **slow) as world, loaded(world) as load:
         load.write({load.posts: 3})
         readers = [Reader(world, 0.01 + 0.1 * i) for i in range(READERS)]
         for reader in readers:
