@@ -45,6 +45,8 @@ tests:
 	done; done; exit $$status
 
 # What runs below is about METAGOV_TEST_DATABASE, which is sqlite unless it says postgres.
+# Half of the time a test waits: for its close_time, for a platform, for a database.
+rust: export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 rust: build
 	cargo test --workspace --locked --no-fail-fast
 
