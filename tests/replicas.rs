@@ -17,7 +17,15 @@ use crate::{
 /// Two gateways with the plugins of the tests, which ask platforms so seldom that no test
 /// sees it, and a stand that a community has enabled.
 async fn two_with_stand() -> (Gateway, Gateway, Stand) {
-    let seldom = |config: &mut Config| config.poll_interval = Duration::from_secs(24 * 3600);
+    two_with_stand_as(|_| ()).await
+}
+
+/// The same, with more settings.
+async fn two_with_stand_as(set: impl Fn(&mut Config)) -> (Gateway, Gateway, Stand) {
+    let seldom = |config: &mut Config| {
+        config.poll_interval = Duration::from_secs(24 * 3600);
+        set(config);
+    };
     let home = Home::on(Kind::Postgres);
     let first = Gateway::start_in(home, seldom, vec![stand::plugin()]).await;
     let second = first.replica(seldom, vec![stand::plugin()]).await;

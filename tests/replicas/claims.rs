@@ -6,11 +6,12 @@ use std::{
 };
 
 use futures::future::join_all;
+use metagov::config::Config;
 use metagov_proto::v1::{Process, ProcessState};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
-use super::{completions, done, start_until, two_with_stand};
+use super::{completions, done, start_until, two_with_stand, two_with_stand_as};
 use crate::{
     fakes::{Forum, asked, ok},
     harness::{Api, Binary, Gateway, Home, Kind, PATIENCE},
@@ -50,8 +51,11 @@ async fn a_timer_fires_once_with_three_replicas() {
 /// A gateway that is thought to be dead, and is not: its close hangs.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_under_a_claim_that_was_lost_is_not_written() {
-    let (first, second, stand) = two_with_stand().await;
-    let slow = shown("closed", 1).set_delay(Duration::from_secs(3));
+    // Longer than it takes on a busy machine until another gateway looks.
+    let hang = Duration::from_secs(12);
+    let patient = |config: &mut Config| config.outgoing.call_timeout = 3 * hang;
+    let (first, second, stand) = two_with_stand_as(patient).await;
+    let slow = shown("closed", 1).set_delay(hang);
     stand.says("POST /close", slow);
     let process = start_until(&first.api, "stand.vote", Duration::from_secs(2)).await;
     stand.hears("POST /close", 1).await;
@@ -65,7 +69,7 @@ async fn what_was_done_under_a_claim_that_was_lost_is_not_written() {
     assert_eq!(crate::harness::plain(closed.outcome)["yes"], json!(2));
     assert_eq!(stand.heard("POST /close").await, 2);
     // The first answer comes, and changes nothing.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(hang).await;
     let after = first.api.process(&process.process_id).await.unwrap();
     assert_eq!(crate::harness::plain(after.outcome)["yes"], json!(2));
     assert_eq!(completions(&first.api, &process.process_id).await, 1);
