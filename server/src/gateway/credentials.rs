@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Gateway, mask, replica::Under, steps::only_read};
 use crate::{
     error::{Error, Result, Trouble},
-    model::{Credentials, Installation, InstallationId, Time},
+    model::{Credentials, Installation, InstallationId},
     plugins::kit::{Call, Held, Plugin},
     store::{
         claims::{self, Claim, Work},
@@ -81,9 +81,14 @@ impl Gateway {
         })
     }
 
+    fn is_fresh(&self, held: &Credentials) -> bool {
+        let soon = self.store.now().after(MARGIN);
+        held.expire_time.is_none_or(|time| soon < time)
+    }
+
     async fn credentials(self: Arc<Self>, id: InstallationId) -> Result<Credentials> {
         let held = find(&self, id).await?;
-        if is_fresh(&held) {
+        if self.is_fresh(&held) {
             return Ok(held);
         }
         // A step that is cut off must not cut off this: the platform may have replaced
@@ -107,7 +112,7 @@ impl Gateway {
         let until = Instant::now() + self.lease();
         loop {
             let held = find(&self, id).await?;
-            if held.access_token != seen.access_token || is_fresh(&held) {
+            if held.access_token != seen.access_token || self.is_fresh(&held) {
                 return Ok(held);
             }
             if let Some(claim) = self.claim_credentials(id).await? {
@@ -139,7 +144,7 @@ impl Gateway {
         let renewed = async {
             // The one who had the claim before may have renewed them.
             let held = find(self, id).await?;
-            if held.access_token != seen.access_token || is_fresh(&held) {
+            if held.access_token != seen.access_token || self.is_fresh(&held) {
                 return Ok(held);
             }
             let installation = installations::find(&self.store, id).await?;
@@ -228,11 +233,6 @@ async fn find(gateway: &Gateway, id: InstallationId) -> Result<Credentials> {
     credentials::find(&gateway.store, id)
         .await?
         .ok_or_else(none)
-}
-
-fn is_fresh(held: &Credentials) -> bool {
-    let soon = Time::now().after(MARGIN);
-    held.expire_time.is_none_or(|time| soon < time)
 }
 
 fn slow() -> Error {

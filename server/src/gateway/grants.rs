@@ -21,7 +21,7 @@ use crate::{
         Authorization, Change, CommunityId, Credentials, IdentityId, Installation, InstallationId,
         LinkMethod, LinkQuality, Object,
     },
-    plugins::kit::{Authorized, Call, Flow, Granted, Installed, Place, Plugin, Signal},
+    plugins::kit::{Authorized, Call, Clock, Flow, Granted, Installed, Place, Plugin, Signal},
     store::{Tx, communities, credentials as credential_rows, installations},
 };
 
@@ -121,6 +121,7 @@ impl Gateway {
             },
             state: Arc::default(),
             credentials: credentials::given(None),
+            clock: Clock::set(self.store.now()),
         };
         let tokens = mask::tokens_in(&granted.answer);
         let (read, _) = self.run_step(&nothing, call, &flow.read, granted).await;

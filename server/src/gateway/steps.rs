@@ -6,7 +6,7 @@ use super::{Gateway, credentials, mask};
 use crate::{
     error::{Error, Result, Trouble},
     model::Installation,
-    plugins::kit::{Call, Caller, Http, Installed, Place, Plugin, Step},
+    plugins::kit::{Call, Caller, Clock, Http, Installed, Place, Plugin, Step},
     store::installations,
 };
 
@@ -27,6 +27,7 @@ impl Gateway {
             },
             state: Arc::new(state),
             credentials: self.held(plugin, installation.id),
+            clock: Clock::set(self.store.now()),
         })
     }
 

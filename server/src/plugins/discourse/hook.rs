@@ -197,6 +197,7 @@ mod tests {
             },
             state: Arc::default(),
             credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
+            clock: kit::Clock::set(kit::Time::now()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What every step of a plugin is given.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,6 +23,7 @@ pub struct Context<C, O = Nothing> {
     pub place: Place,
     pub(super) state: Arc<BTreeMap<String, Value>>,
     pub(super) credentials: Held,
+    pub(super) clock: Clock,
 }
 
 impl<C, O> Context<C, O> {
@@ -51,9 +52,28 @@ impl<C, O> Context<C, O> {
         }
     }
 
-    /// What time it is.
+    /// What time it is, for everybody who shares the database.
     pub fn now(&self) -> Time {
-        Time::now()
+        self.clock.now()
+    }
+}
+
+/// The gateway's clock, for as long as a step takes. This machine's own may be an hour off.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    time: Time,
+    read: Instant,
+}
+
+impl Clock {
+    /// It is that time now.
+    pub fn set(time: Time) -> Self {
+        let read = Instant::now();
+        Self { time, read }
+    }
+
+    pub(super) fn now(self) -> Time {
+        self.time.after(self.read.elapsed())
     }
 }
 
@@ -105,5 +125,22 @@ impl JsonSchema for Secret {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "minLength": 1, "writeOnly": true})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_step_lives_by_the_clock_that_it_was_given() {
+        let behind = Time::now().before(Duration::from_secs(3600));
+        let clock = Clock::set(behind);
+        std::thread::sleep(Duration::from_millis(2));
+        let now = clock.now();
+        assert!(now > behind, "it stands still");
+        assert!(now < Time::now().before(Duration::from_secs(3000)));
     }
 }

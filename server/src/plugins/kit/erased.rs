@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Act, Applied, Ballot, Ballots, Cast, Context, Error, Folded, Hook, Http, Installed, OAuth,
-    Object, Place, Process, Progress, Received, Result, Routed, Run, Schema, Signal, Start,
+    Act, Applied, Ballot, Ballots, Cast, Clock, Context, Error, Folded, Hook, Http, Installed,
+    OAuth, Object, Place, Process, Progress, Received, Result, Routed, Run, Schema, Signal, Start,
     Started, View,
 };
 use crate::model::{Credentials, PluginDescriptor};
@@ -128,6 +128,8 @@ pub struct Call {
     pub state: Arc<BTreeMap<String, Value>>,
     /// What the platform granted.
     pub credentials: Held,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Call {
@@ -139,6 +141,7 @@ impl Call {
             place: self.place,
             state: self.state,
             credentials: self.credentials,
+            clock: self.clock,
         })
     }
 }

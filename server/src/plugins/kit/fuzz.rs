@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use super::http::fuzz::*;
-use super::{Call, Error, Http, HttpSettings, Object, Place, Result};
+use super::{Call, Clock, Error, Http, HttpSettings, Object, Place, Result, Time};
 use crate::model::{CommunityId, InstallationId};
 
 /// A step of an installation with this configuration, which asks nobody.
@@ -21,6 +21,7 @@ pub fn call(config: Object) -> Result<Call> {
         },
         state: Arc::default(),
         credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
+        clock: Clock::set(Time(0)),
     })
 }
 

@@ -45,7 +45,7 @@ pub mod verify;
 
 pub use address::Address;
 pub use builder::{AProcess, Act, AnAction, Builder, Reply, Run, With};
-pub use context::{Context, Nothing, Place, Secret};
+pub use context::{Clock, Context, Nothing, Place, Secret};
 pub use erased::{
     Action, BallotSteps, BoxFuture, Call, Held, Plugin, ProcessSteps, Pure, Row, Step,
 };

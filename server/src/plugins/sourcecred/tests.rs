@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use serde_json::{Value, json};
 
 use super::{
-    super::kit::{Call, Http, HttpSettings, Object, Place},
+    super::kit::{Call, Clock, Http, HttpSettings, Object, Place, Time},
     *,
 };
 use crate::model::{CommunityId, InstallationId};
@@ -168,6 +168,7 @@ fn call(server_url: &str, operator: Value) -> Call {
         },
         state: Arc::new(BTreeMap::new()),
         credentials: Arc::new(|| Box::pin(async { Err(Error::internal("none")) })),
+        clock: Clock::set(Time::now()),
     }
 }
 

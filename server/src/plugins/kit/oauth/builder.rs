@@ -26,7 +26,9 @@ where
         let refresh: Step<Credentials, Credentials> = Arc::new(move |call: Call, old| {
             Box::pin(async move {
                 let operator = parse(Value::Object(call.operator), "operator")?;
-                client(&operator)?.refresh(&call.http, old).await
+                client(&operator)?
+                    .refresh(&call.http, old, call.clock)
+                    .await
             })
         });
         self.plugin.oauth = Some(OAuth {

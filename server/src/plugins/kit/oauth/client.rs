@@ -11,8 +11,8 @@ use url::Url;
 use super::{Client, Consent, TokenAnswer};
 use crate::{
     error::{Error, Result, Trouble},
-    model::{Credentials, Object, Time},
-    plugins::kit::Http,
+    model::{Credentials, Object},
+    plugins::kit::{Clock, Http},
 };
 
 /// Why a platform grants no token, in the RFC's words.
@@ -80,7 +80,12 @@ impl Client {
 
     /// New credentials for old ones that have expired. That there are none is
     /// `Unauthorized`.
-    pub async fn refresh(&self, http: &Http, old: Credentials) -> Result<Credentials> {
+    pub(super) async fn refresh(
+        &self,
+        http: &Http,
+        old: Credentials,
+        clock: Clock,
+    ) -> Result<Credentials> {
         let Some(token) = &old.refresh_token else {
             return Err(trouble(Trouble::Unauthorized(
                 "its access has ended; authorize it anew".to_owned(),
@@ -96,7 +101,7 @@ impl Client {
         };
         let answer: TokenAnswer =
             serde_json::from_value(Value::Object(answer)).map_err(|_| useless())?;
-        let new = answer.credentials(Time::now());
+        let new = answer.credentials(clock.now());
         Ok(Credentials {
             // One that was not replaced goes on.
             refresh_token: new.refresh_token.or(old.refresh_token),
