@@ -38,6 +38,9 @@ const MAX_EVENTS: usize = 500;
 /// About the most bytes in one batch, whatever is allowed. Each reader that is stalled holds
 /// one, encoded, in a buffer that doubled as it grew: 1 MiB at most.
 const MAX_BYTES: usize = 512 << 10;
+/// The most bytes of a stream's first batch; each batch may have twice as many as that
+/// before it. A reader far behind whose line breaks again and again gets on, too.
+const FIRST_BYTES: usize = 2 << 10;
 /// The most rows that are read for one batch: a reader for whom nothing matches hears
 /// of its place at least as often.
 const MAX_ROWS: u64 = 1000;
@@ -218,6 +221,7 @@ impl Feed {
             silent_until: Instant::now(),
             ends: false,
             reach: FIRST_ROWS,
+            room: FIRST_BYTES,
         };
         stream::unfold(Some(reader), async |reader| {
             let mut reader = reader?;
@@ -331,6 +335,8 @@ struct Reader {
     ends: bool,
     /// How many rows it takes from the table at once.
     reach: u64,
+    /// How many bytes its next batch may have, unless a change needs more.
+    room: usize,
 }
 
 impl Reader {
@@ -410,8 +416,8 @@ impl Reader {
         let mut taken = 0_usize;
         for entry in rows {
             let matches = self.filter.matches(&entry.event);
-            let max_bytes = self.feed.batch_bytes;
-            let full = events.len() >= MAX_EVENTS || bytes + entry.event.size > max_bytes;
+            let exceeds = |room| events.len() >= MAX_EVENTS || bytes + entry.event.size > room;
+            let full = exceeds(self.feed.batch_bytes) || (whole.is_some() && exceeds(self.room));
             if matches && full && !events.is_empty() {
                 break;
             }
@@ -423,6 +429,9 @@ impl Reader {
             if entry.event.ends {
                 whole = Some((taken, events.len()));
             }
+        }
+        if !events.is_empty() {
+            self.room = (2 * self.room).min(self.feed.batch_bytes);
         }
         if let Some((rows_taken, matched)) = whole.filter(|_| !is(Bug::CutInsideChange)) {
             taken = rows_taken;

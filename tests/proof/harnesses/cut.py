@@ -25,7 +25,12 @@ class Cutter(Relay):
     def __init__(self, gateway: Gateway, chance: random.Random):
         self._gateway = gateway
         self._random = chance
+        self._most = MOST
         super().__init__()
+
+    def heal(self) -> None:
+        """From now on connections hold, as good as for ever."""
+        self._most = 1 << 60
 
     def forward(self, taken: socket.socket) -> None:
         host, port = self._gateway.address.split(":")
@@ -33,7 +38,7 @@ class Cutter(Relay):
             with taken, socket.create_connection((host, int(port))) as other:
                 up = threading.Thread(target=copy, args=(taken, other), daemon=True)
                 up.start()
-                _copy_some(other, taken, self._random.randint(1, MOST))
+                _copy_some(other, taken, self._random.randint(1, self._most))
                 for end in (taken, other):
                     end.shutdown(socket.SHUT_RDWR)
                 up.join()
@@ -70,6 +75,7 @@ def cut(cx: Context) -> Iterator[list[Finding]]:
             for _ in range(ITERATIONS):
                 time.sleep(SECONDS)
                 yield [*watched.check(), watched.surprises()]
+            cutter.heal()
             yield without_done(watched.finish())
         finally:
             cutter.close()

@@ -995,7 +995,8 @@ func (*WatchEventsRequest_SubscriptionId) isWatchEventsRequest_Start() {}
 // Response for WatchEvents.
 type WatchEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Events, in order: at most 500, and about 512 KiB. Empty in a heartbeat.
+	// Events, in order: at most 500, and about 512 KiB; a stream begins with 2 KiB and
+	// doubles. Empty in a heartbeat.
 	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	// The place reached, matching or not. Always set; save it.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`

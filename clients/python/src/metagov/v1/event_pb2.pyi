@@ -515,7 +515,9 @@ class WatchEventsResponse(_message.Message):
     """Whether this message reaches the end of the log as it is now."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
-        """Events, in order: at most 500, and about 512 KiB. Empty in a heartbeat."""
+        """Events, in order: at most 500, and about 512 KiB; a stream begins with 2 KiB and
+        doubles. Empty in a heartbeat.
+        """
 
     def __init__(
         self,

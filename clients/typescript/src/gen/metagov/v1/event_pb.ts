@@ -458,7 +458,8 @@ export const WatchEventsRequestSchema: GenMessage<WatchEventsRequest> = /*@__PUR
  */
 export type WatchEventsResponse = Message<"metagov.v1.WatchEventsResponse"> & {
   /**
-   * Events, in order: at most 500, and about 512 KiB. Empty in a heartbeat.
+   * Events, in order: at most 500, and about 512 KiB; a stream begins with 2 KiB and
+   * doubles. Empty in a heartbeat.
    *
    * @generated from field: repeated metagov.v1.Event events = 1;
    */
