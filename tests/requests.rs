@@ -10,7 +10,7 @@ use tonic::Code;
 use wiremock::ResponseTemplate;
 
 use crate::{
-    harness::{Api, Binary, Home, fault, object},
+    harness::{Api, Binary, Gateway, Home, Kind, fault, object},
     stand::{self, Stand, after, shown, with_stand},
 };
 
@@ -46,6 +46,31 @@ async fn a_retry_returns_the_same_process_also_after_a_restart() {
     );
     let other = gateway.api.start_request(vote("r2")).await.unwrap();
     assert_ne!(other.process_id, first.process_id);
+}
+
+/// What is done after the answer is kept fails, as it does if the database goes away just
+/// then.
+#[tokio::test]
+async fn what_fails_after_a_start_starts_no_second_process() {
+    let home = Home::on(Kind::Postgres);
+    let gateway = Gateway::start_in(home, |_| (), vec![stand::plugin()]).await;
+    let stand = Stand::open().await;
+    stand.enable(&gateway.api, "co-op").await;
+    for sql in [
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE 'no delivery is hurried'; END $$",
+        "CREATE TRIGGER fail BEFORE UPDATE ON delivery FOR EACH STATEMENT
+            EXECUTE FUNCTION fail()",
+    ] {
+        gateway.home().run(sql).await;
+    }
+    let first = gateway.api.start_request(vote("r1")).await.unwrap();
+    assert_eq!(first.state(), ProcessState::Open);
+    assert_eq!(gateway.api.start_request(vote("r1")).await.unwrap(), first);
+    assert_eq!(
+        (stand.heard("POST /start").await, count(&gateway.api).await),
+        (1, 1)
+    );
 }
 
 #[tokio::test]

@@ -120,7 +120,10 @@ impl Gateway {
             signals::apply(&gateway, tx, new, &installed.signals).await?;
             requests::keep(tx, &ask, Ok(&new.id)).await
         });
-        if let Err(error) = stored.await {
+        if let Err(error) = stored.await
+            // The answer to a COMMIT may be lost.
+            && installations::find(&self.store, new.id).await.is_err()
+        {
             self.tear_down(&new, Instant::now() + FAREWELL).await;
             return Err(error);
         }

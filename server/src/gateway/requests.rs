@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use super::Gateway;
 use crate::{
     error::{Error, Result, Trouble},
-    model::{CommunityId, RequestKey},
+    model::{CommunityId, ProcessId, RequestKey},
     proof::{Bug, is},
     store::{
-        Tx, communities,
+        Tx, communities, processes,
         requests::{self, Request},
     },
 };
@@ -32,6 +32,8 @@ pub(super) struct Ask {
     digest: String,
     /// The community that the answer speaks of; gone with it.
     community: Option<CommunityId>,
+    /// The process that it is to start; gone if nothing came of it.
+    process: Option<ProcessId>,
 }
 
 impl Ask {
@@ -39,16 +41,21 @@ impl Ask {
     pub(super) fn new(key: Option<RequestKey>, body: &impl Serialize) -> Result<Self> {
         let bytes = serde_json::to_vec(body).map_err(Error::internal)?;
         let digest = hex::encode(Sha256::digest(bytes));
-        let community = None;
         Ok(Self {
             key,
             digest,
-            community,
+            community: None,
+            process: None,
         })
     }
 
     pub(super) fn about(mut self, community: &CommunityId) -> Self {
         self.community = Some(community.clone());
+        self
+    }
+
+    pub(super) fn starting(mut self, process: ProcessId) -> Self {
+        self.process = Some(process);
         self
     }
 }
@@ -161,12 +168,23 @@ impl Gateway {
         self.settings.step_timeout + LEASE_MARGIN
     }
 
-    /// Keeps a failure, or frees the id if surely nothing was done.
+    /// Keeps a failure, or frees the id if surely nothing was done. An answer that is
+    /// there says that it was done, whatever failed afterwards, or seemed to: the answer to
+    /// a COMMIT may be lost.
     async fn settle(&self, ask: Ask, error: Error) {
         let Some(key) = ask.key.clone() else { return };
-        let settled = self.store.write(async move |tx| match is_kept(&error) {
-            true => keep::<()>(tx, &ask, Err(&error)).await,
-            false => requests::delete(tx, &key).await,
+        let settled = self.store.write(async move |tx| {
+            let request = requests::find(tx, &key).await?;
+            if request.is_some_and(|request| request.answer.is_some()) {
+                return Ok(());
+            }
+            if is_kept(&error) {
+                return keep::<()>(tx, &ask, Err(&error)).await;
+            }
+            if let Some(process) = ask.process {
+                processes::delete_starting(tx, process).await?;
+            }
+            requests::delete(tx, &key).await
         });
         if let Err(error) = settled.await {
             // The claim's lease runs out; then the outcome counts as unknown.

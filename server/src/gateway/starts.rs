@@ -73,14 +73,17 @@ impl Gateway {
             &parameters,
             close_time,
         );
-        let ask = Ask::new(key.clone(), &body)?.about(community_id);
+        let id = ProcessId::new();
+        let ask = Ask::new(key.clone(), &body)?;
+        let ask = ask.about(community_id).starting(id);
         // Not before the request id was looked up: a retry may come after the close.
         let in_time = check_close_time(descriptor, *close_time, self.store.now());
         let (gateway, work_ask) = (self.clone(), ask.clone());
         let id = self
             .once(ask, async move {
                 in_time?;
-                gateway.run_start(installation, starting, work_ask).await
+                let new = (id, starting);
+                gateway.run_start(installation, new, work_ask).await
             })
             .await
             .map_err(|error| error.of_plugin(&plugin))?;
@@ -90,11 +93,10 @@ impl Gateway {
     async fn run_start(
         self: Arc<Self>,
         installation: Installation,
-        starting: Starting,
+        (id, starting): (ProcessId, Starting),
         ask: Ask,
     ) -> Result<ProcessId> {
-        let process = self.record_start(&installation, &starting).await?;
-        let id = process.id;
+        let process = self.record_start(&installation, id, &starting).await?;
         let start = Start {
             process_id: id,
             input: Value::Object(starting.parameters),
@@ -112,42 +114,67 @@ impl Gateway {
                 }
             }
             Err(error @ Error::OutcomeUnknown { .. }) => {
-                let why = error.to_string();
-                let reason = FailReason::OutcomeUnknown;
-                let failed = ProcessError {
-                    reason,
-                    message: why,
-                };
-                self.fail(id, failed, Under::CALLER).await?;
+                self.give_up(id, &error).await;
                 Err(error)
             }
             Err(error) => {
-                self.store
-                    .write(async move |tx| processes::delete_starting(tx, id).await)
-                    .await?;
+                self.forget_start(id).await;
                 Err(error)
             }
         };
-        // Hooks that came before the platform's answer wait for it.
-        let waiting = installation.id;
-        self.store
-            .write(async move |tx| deliveries::hurry(tx, waiting).await)
-            .await?;
-        self.wake.notify_one();
+        self.hurry(installation.id).await;
         done.map(|()| id)
+    }
+
+    /// Hooks that came before the platform's answer wait for it.
+    async fn hurry(&self, waiting: InstallationId) {
+        let hurried = self
+            .store
+            .write(async move |tx| deliveries::hurry(tx, waiting).await);
+        match hurried.await {
+            Ok(()) => self.wake.notify_one(),
+            // They are taken up a little later, and the start stays what it is.
+            Err(error) => {
+                tracing::warn!(%error, "hooks that wait for a start cannot be hurried");
+            }
+        }
+    }
+
+    /// Nothing was started: nobody is to see it.
+    async fn forget_start(&self, id: ProcessId) {
+        let forgotten = self
+            .store
+            .write(async move |tx| processes::delete_starting(tx, id).await);
+        if let Err(error) = forgotten.await {
+            // It goes with its request id, or counts as failed when its lease runs out.
+            tracing::error!(process_id = %id, %error, "a start that came to nothing cannot be removed");
+        }
+    }
+
+    /// Writes down that nobody knows whether a process was started.
+    async fn give_up(&self, id: ProcessId, unknown: &Error) {
+        let failed = ProcessError {
+            reason: FailReason::OutcomeUnknown,
+            message: unknown.to_string(),
+        };
+        if let Err(error) = self.fail(id, failed, Under::CALLER).await {
+            // Its lease runs out; then it counts as failed, too.
+            tracing::error!(process_id = %id, %error, "a lost start cannot be written down");
+        }
     }
 
     /// Writes down that a start is under way: the platform may hear us from now on.
     async fn record_start(
         &self,
         installation: &Installation,
+        id: ProcessId,
         starting: &Starting,
     ) -> Result<Process> {
         let now = self.store.now();
         let title = starting.parameters.get("title").and_then(Value::as_str);
         let descriptor = self.process_descriptor(&starting.process_type)?;
         let process = Process {
-            id: ProcessId::new(),
+            id,
             community_id: installation.community_id.clone(),
             installation_id: installation.id,
             process_type: starting.process_type.clone(),
@@ -222,15 +249,7 @@ impl Gateway {
         tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
         let why = "the platform started it, and the gateway could not keep that".to_owned();
         let unknown = Error::OutcomeUnknown { plugin, why };
-        let failed = ProcessError {
-            reason: FailReason::OutcomeUnknown,
-            message: unknown.to_string(),
-        };
-        let failed = self.fail(id, failed, Under::CALLER);
-        if let Err(error) = failed.await {
-            // Its lease runs out; then it counts as failed, too.
-            tracing::error!(process_id = %id, %error, "nor can that be written down");
-        }
+        self.give_up(id, &unknown).await;
         unknown
     }
 }

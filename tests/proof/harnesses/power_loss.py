@@ -204,7 +204,7 @@ def _recovers(copy: postgres.Cluster) -> Tally:
 
 def _check(opened: Gateway, read, acked: Acked, at: float) -> list[Tally]:
     """The gateway opens the image, and what was acked is there."""
-    stored, order = Tally("R1"), Tally("R5", done=0)
+    stored, order = Tally("R1"), Tally("R5")
     try:
         opened.start()
     except RuntimeError as error:
