@@ -128,10 +128,11 @@ class Stream:
 
     def _whole(self, known: list[int], log: Log, tally: Tally, where: str) -> None:
         """The change of the first and of the last event is in the batch with all that
-        matches of it, unless it alone is too large."""
+        matches of it and was not had before, unless it alone is too large."""
         for at in {known[0], known[-1]}:
             begins, ends = log.change(at)
-            all_of_it = log.between(begins, ends, self.wanted)
+            # Whoever starts in the midst of a change has its rest.
+            all_of_it = log.between(max(begins, self.reached), ends, self.wanted)
             if len(all_of_it) <= MOST_IN_A_BATCH:
                 there = set(known)
                 tally.expect(
