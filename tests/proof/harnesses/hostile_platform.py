@@ -158,7 +158,8 @@ def _pursue_all(world: World, requests: list[Request], installations: dict) -> N
 
 def _pursue(clients, request: Request, installations, rng: random.Random) -> None:
     """Asks with one id until there is an answer that stays, or it must wait."""
-    for _ in range(12):
+    # Each that is told to wait a second makes the others of its installation wait, too.
+    for _ in range(40):
         # Some clients go away at a random moment.
         patience = rng.uniform(0.001, 0.3) if rng.random() < 0.4 else 10.0
         _once(rng.choice(clients), request, installations, patience)
