@@ -121,7 +121,7 @@ impl Gateway {
             requests::keep(tx, &ask, Ok(&new.id)).await
         });
         if let Err(error) = stored.await
-            // The answer to a COMMIT may be lost.
+            // The answer to a COMMIT may be lost, and the installation be there.
             && installations::find(&self.store, new.id).await.is_err()
         {
             self.tear_down(&new, Instant::now() + FAREWELL).await;

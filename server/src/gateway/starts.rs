@@ -82,8 +82,9 @@ impl Gateway {
         let id = self
             .once(ask, async move {
                 in_time?;
-                let new = (id, starting);
-                gateway.run_start(installation, new, work_ask).await
+                gateway
+                    .run_start(installation, id, starting, work_ask)
+                    .await
             })
             .await
             .map_err(|error| error.of_plugin(&plugin))?;
@@ -93,7 +94,8 @@ impl Gateway {
     async fn run_start(
         self: Arc<Self>,
         installation: Installation,
-        (id, starting): (ProcessId, Starting),
+        id: ProcessId,
+        starting: Starting,
         ask: Ask,
     ) -> Result<ProcessId> {
         let process = self.record_start(&installation, id, &starting).await?;
