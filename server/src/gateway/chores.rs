@@ -54,6 +54,8 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 const TRIM_EVENTS: i64 = 20_000;
 /// How long what is due at about the same time is gathered.
 const PACE: Duration = Duration::from_millis(5);
+/// How soon it is looked again for what was due, and could not be claimed.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How long gateways that are gone are remembered.
 const KEEP_REPLICAS: Duration = Duration::from_secs(24 * 3600);
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
@@ -144,13 +146,18 @@ impl Gateway {
                 next = next.min(due.since(now));
                 continue;
             }
-            // There may be more than is claimed at once.
-            next = Duration::ZERO;
             let replica = self.replica()?;
             let claimed = self
                 .store
                 .write(async move |tx| claims::claim_due(tx, replica, work, &wanted).await);
-            for claim in claimed.await? {
+            let claimed = claimed.await?;
+            next = match claimed.is_empty() {
+                // Another is just claiming it, or this one must first begin anew.
+                true => next.min(AGAIN),
+                // There may be more than is claimed at once.
+                false => Duration::ZERO,
+            };
+            for claim in claimed {
                 self.run(slots, claim, self.clone().do_claimed(claim));
             }
         }

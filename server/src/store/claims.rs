@@ -132,7 +132,8 @@ pub struct Wanted {
 }
 
 /// Claims what is due by now, longest due first. What another transaction has in its
-/// hands is left to it.
+/// hands is left to it. Nothing, if this gateway's own time ran out: its claims would be
+/// free to all, and to itself, as soon as they are made.
 pub async fn claim_due(tx: &Tx, replica: Uuid, work: Work, wanted: &Wanted) -> Result<Vec<Claim>> {
     let place = work.place();
     let mut due = free(&place, tx.now);
@@ -148,7 +149,8 @@ pub async fn claim_due(tx: &Tx, replica: Uuid, work: Work, wanted: &Wanted) -> R
     claim(tx, replica, work, due).await
 }
 
-/// Claims one thing, due or not; `None` if another has it, or it is gone.
+/// Claims one thing, due or not; `None` if another has it, it is gone, or this gateway's
+/// own time ran out.
 pub async fn claim_one(tx: &Tx, replica: Uuid, work: Work, id: Uuid) -> Result<Option<Claim>> {
     let place = work.place();
     let mut one = free(&place, tx.now);
@@ -165,6 +167,7 @@ async fn claim(tx: &Tx, replica: Uuid, work: Work, which: SelectStatement) -> Re
         .value(place.replica, replica)
         .value(place.number, Expr::col(place.number).add(1))
         .and_where(Expr::col(place.id).in_subquery(which))
+        .and_where(Expr::val(replica).in_subquery(living(tx.now)))
         .returning(Query::returning().columns([place.id, place.installation, place.number]));
     let rows = tx.rows().query_all(&update).await.map_err(failed)?;
     let read = |row: QueryResult| -> Result<Claim> {
@@ -250,17 +253,21 @@ fn is_held(place: &Place, claim: &Claim) -> SimpleExpr {
 
 /// The things that no gateway has that lives.
 fn free(place: &Place, now: Time) -> SelectStatement {
-    let living = Query::select()
-        .column("id")
-        .from("replica")
-        .and_where(Expr::col("expire_time").gt(now.0))
-        .to_owned();
     let nobody = Expr::col(place.replica).is_null();
     let mut free = Query::select();
     free.column(place.id)
         .from(place.table)
-        .and_where(nobody.or(Expr::col(place.replica).not_in_subquery(living)));
+        .and_where(nobody.or(Expr::col(place.replica).not_in_subquery(living(now))));
     free
+}
+
+/// The gateways that said lately enough that they run.
+fn living(now: Time) -> SelectStatement {
+    Query::select()
+        .column("id")
+        .from("replica")
+        .and_where(Expr::col("expire_time").gt(now.0))
+        .to_owned()
 }
 
 fn leave_out(select: &mut SelectStatement, place: &Place, wanted: &Wanted) {

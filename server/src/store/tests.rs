@@ -7,7 +7,9 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::model::{Change, Community, CommunityId, NewEvent, Payload, Scope, Time};
+use crate::model::{
+    Change, Community, CommunityId, InstallationId, NewEvent, Payload, Scope, Time,
+};
 
 /// Names a Postgres on which each test has a database of its own. Without it the claims
 /// are shown on a file alone.
@@ -295,6 +297,41 @@ async fn the_last_change_is_never_trimmed() {
             .map(|event| event.community_id.as_str())
             .collect();
         assert_eq!(left, ["c", "d"], "a change is kept whole");
+    }
+}
+
+/// Else it would find its own claim free at once, and claim and do the thing again and
+/// again until it notices.
+#[tokio::test]
+async fn a_gateway_whose_time_ran_out_claims_nothing() {
+    for place in places().await {
+        let store = open(&place).await;
+        let [living, late] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+        let begin = store.write(async move |tx| {
+            let minute = Duration::from_secs(60);
+            for (id, until) in [
+                (living, tx.now.after(minute)),
+                (late, tx.now.before(minute)),
+            ] {
+                let version = "0";
+                claims::begin(tx, &claims::Replica { id, version }, until).await?;
+            }
+            deliveries::insert_fetch(tx, InstallationId(living), &serde_json::json!({})).await
+        });
+        begin.await.unwrap();
+        let claim = async |replica| {
+            let wanted = claims::Wanted {
+                limit: 10,
+                not_of: Vec::new(),
+            };
+            let claimed = store.write(async move |tx| {
+                claims::claim_due(tx, replica, claims::Work::Fetch, &wanted).await
+            });
+            claimed.await.unwrap().len()
+        };
+        assert_eq!(claim(late).await, 0);
+        assert_eq!(claim(living).await, 1);
+        assert_eq!(claim(living).await, 0, "it has it already");
     }
 }
 
