@@ -186,6 +186,8 @@ impl Home {
         };
         let mut options = sea_orm::ConnectOptions::new(url);
         options.max_connections(1).sqlx_logging(false);
+        // The driver's task that tidies pools can hang (`store/open.rs` says when).
+        options.idle_timeout(None).max_lifetime(None);
         Database::connect(options).await.unwrap()
     }
 

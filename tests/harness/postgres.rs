@@ -152,6 +152,8 @@ impl Site {
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let mut options = ConnectOptions::new(url.as_str());
         options.max_connections(1).sqlx_logging(false);
+        // The driver's task that tidies pools can hang (`store/open.rs` says when).
+        options.idle_timeout(None).max_lifetime(None);
         let admin = wait(&runtime, Database::connect(options));
         let admin = admin.unwrap_or_else(|error| panic!("{URL}: {error}"));
         let site = Self {

@@ -54,6 +54,11 @@ const LOOK_FOR: Duration = Duration::from_secs(2);
 /// The mark in a file that still holds what was replaced (its `user_version`).
 const UNSWEPT: i32 = 1;
 
+/// No pool closes connections by itself. The driver's task that does it can take a pool that
+/// is busy for one with 2^64 idle connections, and then occupies a core and cannot be ended:
+/// <https://github.com/transact-rs/sqlx/issues/3645>.
+pub(super) const UNTIDIED: Option<Duration> = None;
+
 /// How to reach the database.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -402,6 +407,8 @@ fn options(settings: &Settings, connections: u32) -> ConnectOptions {
     options
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(UNTIDIED)
+        .max_lifetime(UNTIDIED)
         .sqlx_logging(false)
         .test_before_acquire(false);
     options

@@ -16,6 +16,7 @@ use sea_orm::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
+use super::open::UNTIDIED;
 use crate::{
     error::{Error, Result},
     proof::{Bug, is},
@@ -25,8 +26,9 @@ use crate::{
 const MIN_VERSION: i32 = 14;
 /// How long a call waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
-/// A connection that nobody needed for so long is closed.
-const IDLE: Duration = Duration::from_secs(300);
+/// A connection that is older is replaced when it is next needed: what a session keeps in
+/// memory only grows.
+const MAX_AGE: Duration = Duration::from_secs(1800);
 /// A connection that was idle for so long is asked whether it lives before it is used.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
@@ -77,9 +79,13 @@ pub(super) fn pool(options: &PgConnectOptions, role: Role, connections: u32) -> 
         .max_connections(connections)
         .acquire_timeout(ACQUIRE)
         .test_before_acquire(false)
-        .idle_timeout(IDLE)
+        .idle_timeout(UNTIDIED)
+        .max_lifetime(UNTIDIED)
         .before_acquire(|session, meta| {
             Box::pin(async move {
+                if meta.age >= MAX_AGE {
+                    return Ok(false);
+                }
                 if meta.idle_for >= PING_AFTER {
                     session.ping().await?;
                 }

@@ -417,6 +417,25 @@ async fn a_damaged_file_is_named_and_left_alone() {
     }
 }
 
+/// The driver's task that does so has been seen to hang.
+#[tokio::test]
+async fn no_pool_closes_connections_by_itself() {
+    for place in places().await {
+        let store = open(&place).await;
+        let [idle, age] = match store.reads.get_database_backend() {
+            sea_orm::DbBackend::Sqlite => {
+                let pool = store.reads.get_sqlite_connection_pool().options();
+                [pool.get_idle_timeout(), pool.get_max_lifetime()]
+            }
+            _ => {
+                let pool = store.reads.get_postgres_connection_pool().options();
+                [pool.get_idle_timeout(), pool.get_max_lifetime()]
+            }
+        };
+        assert_eq!([idle, age], [None, None]);
+    }
+}
+
 #[tokio::test]
 async fn text_is_ordered_by_its_bytes() {
     for place in places().await {
