@@ -19,7 +19,7 @@ DATABASES ?= sqlite postgres
 # The clients, each in its folder under clients/.
 LANGUAGES ?= rust python typescript go java
 
-.PHONY: help run build test tests rust python sample clients checks table proof breakable bench fuzz generate tools browser toolchains operations breakers lint format clippy contract generated dependencies
+.PHONY: help run build test tests rust nats python sample clients checks table proof breakable bench fuzz generate tools browser toolchains operations breakers lint format clippy contract generated dependencies
 
 help: ## Lists the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,7 +47,7 @@ tests:
 # What runs below is about METAGOV_TEST_DATABASE, which is sqlite unless it says postgres.
 # Half of the time a test waits: for its close_time, for a platform, for a database.
 rust: export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
-rust: build
+rust: build nats
 	cargo test --workspace --locked --no-fail-fast
 
 # Where the Python tests find the server.
@@ -115,6 +115,9 @@ browser: ## Installs Chromium for the tests that need it, if root may; else says
 
 toolchains: ## Installs a JDK 17 with Maven, and gRPC for C++ and Ruby, if root may; else says so
 	@tests/tools/install toolchains languages
+
+nats: ## Installs nats-server for the tests, if root may; else says so
+	@tests/tools/install nats
 
 operations: ## Installs promtool and haproxy for the tests of server/deploy, if root may; else says so
 	@tests/tools/install operations

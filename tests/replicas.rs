@@ -2,6 +2,7 @@
 //! leaves undone the others do, and at every one the same holds.
 
 mod claims;
+mod nats;
 mod writes;
 
 use std::time::Duration;

@@ -485,7 +485,11 @@ fn database(config: &Config) -> Result<store::Settings, StartError> {
         readers: config.database.database_connections,
         wait: config.database.database_wait,
         poll: config.database.feed_poll,
-        notify: config.database.notify == config::Notify::Auto,
+        notify: match &config.database.notify {
+            config::Notify::Auto => store::Notify::Channel,
+            config::Notify::Poll => store::Notify::Nobody,
+            config::Notify::Nats(servers) => store::Notify::Nats(servers.clone()),
+        },
         key: key_source(config)?,
     })
 }

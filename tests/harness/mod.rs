@@ -9,6 +9,7 @@ mod fault;
 mod gateway;
 mod home;
 mod line;
+mod nats;
 mod postgres;
 pub(crate) mod raw;
 mod watcher;
@@ -18,6 +19,7 @@ pub(crate) use fault::{Fault, fault};
 pub(crate) use gateway::{Api, Gateway};
 pub(crate) use home::{Home, Kind};
 pub(crate) use line::{Line, admin_token, carried, line};
+pub(crate) use nats::Nats;
 pub(crate) use postgres::Cluster;
 pub(crate) use watcher::Watcher;
 

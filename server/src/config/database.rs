@@ -1,8 +1,9 @@
 //! How the database is used.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use url::Url;
 
 use super::{HOUR, MINUTE, values};
 
@@ -28,15 +29,77 @@ pub struct Database {
     pub feed_poll: Duration,
 
     /// How gateways on one Postgres tell each other of new events. Default auto.
+    ///
+    /// auto: by its NOTIFY. poll: not at all, each looks every --feed-poll. nats://[USER:PASSWORD@]HOST[:4222]: by a NATS, for databases that have no NOTIFY; with tls:// encrypted and verified; several of one cluster comma separated.
     #[arg(long, value_name = "WAY", default_value = "auto")]
     pub notify: Notify,
 }
 
 /// How gateways on one database tell each other of new events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notify {
     /// By NOTIFY of Postgres.
     Auto,
-    /// Not at all, for databases that have no NOTIFY: everybody looks.
+    /// Not at all: everybody looks.
     Poll,
+    /// By the servers of a NATS, for databases that have no NOTIFY.
+    Nats(Vec<Url>),
+}
+
+impl FromStr for Notify {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "poll" => Ok(Self::Poll),
+            text => text
+                .split(',')
+                .map(nats)
+                .collect::<Result<_, _>>()
+                .map(Self::Nats),
+        }
+    }
+}
+
+/// One server. Its URL may hold a password, so it is not repeated.
+fn nats(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).ok();
+    let is_usable = |url: &Url| {
+        ["nats", "tls"].contains(&url.scheme())
+            && url.has_host()
+            && ["", "/"].contains(&url.path())
+            && url.query().is_none()
+    };
+    url.filter(is_usable).ok_or_else(|| {
+        "neither auto, poll nor the URL of a NATS, such as nats://127.0.0.1:4222".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_to_tell_is_a_word_or_servers() {
+        assert_eq!("auto".parse(), Ok(Notify::Auto));
+        assert_eq!("poll".parse(), Ok(Notify::Poll));
+        for servers in ["nats://a", "nats://u:p@a:4222, tls://[::1]:4222/"] {
+            let Ok(Notify::Nats(urls)) = servers.parse() else {
+                panic!("{servers} is refused");
+            };
+            assert_eq!(urls.len(), servers.split(',').count());
+        }
+        for wrong in [
+            "",
+            "nats",
+            "nats://",
+            "nats://a/subject",
+            "http://u:secret@a",
+            "nats://a,",
+        ] {
+            let why = wrong.parse::<Notify>().unwrap_err();
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
 }

@@ -58,7 +58,7 @@ use cache::Cache;
 use clock::Clock;
 use failure::failed;
 pub use master_key::{KeySource, OpenError};
-pub use open::{Settings, migrate};
+pub use open::{Notify, Settings, migrate};
 pub use seal::{Keys, MasterKey};
 pub use writer::Tx;
 use writer::Writer;

@@ -22,7 +22,8 @@ use sea_orm::{
     },
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
+use url::Url;
 
 use super::{
     KeySource, OpenError, Store,
@@ -31,7 +32,7 @@ use super::{
     operations::Connections,
     postgres::{self, Role, Turn},
     steps::up,
-    wake::{self, Following, Head},
+    wake::{self, Following, Head, Nats, Tell},
     writer::{Desk, Writer},
 };
 use crate::{
@@ -70,10 +71,21 @@ pub struct Settings {
     pub wait: Duration,
     /// How often to look what other gateways have committed, besides being told.
     pub poll: Duration,
-    /// Whether to tell others of commits by NOTIFY, and to listen.
-    pub notify: bool,
+    /// How other gateways are told of commits, and heard.
+    pub notify: Notify,
     /// What secrets are encrypted with.
     pub key: KeySource,
+}
+
+/// How the gateways on one Postgres hear of each other's commits, besides looking.
+#[derive(Clone, Debug)]
+pub enum Notify {
+    /// Not at all.
+    Nobody,
+    /// By NOTIFY, on a channel of the log's own.
+    Channel,
+    /// By these servers of a NATS, on a subject of the log's own.
+    Nats(Vec<Url>),
 }
 
 impl Store {
@@ -104,7 +116,7 @@ impl Store {
             head,
             cache: cache.clone(),
             following: None,
-            channel: None,
+            tell: Tell::Nobody,
             file,
         })?;
         Ok(Self {
@@ -129,7 +141,6 @@ impl Store {
         let (position, time) = wake::look(&watches).await?;
         turn.end().await;
         let (head, clock) = (Head::new(position), Clock::of_database(time));
-        let channel = settings.notify.then(|| wake::channel(feed.id));
         let mut following = JoinSet::new();
         if !is(Bug::NoPoll) {
             following.spawn(wake::keep_looking(
@@ -139,9 +150,20 @@ impl Store {
                 clock.clone(),
             ));
         }
-        if let Some(channel) = channel.clone() {
-            following.spawn(wake::listen(watches.clone(), channel, head.clone()));
-        }
+        let tell = match &settings.notify {
+            Notify::Nobody => Tell::Nobody,
+            Notify::Channel => {
+                let channel = wake::channel(feed.id);
+                following.spawn(wake::listen(watches.clone(), channel.clone(), head.clone()));
+                Tell::Channel(channel)
+            }
+            Notify::Nats(servers) => {
+                let (tell, commits) = watch::channel(position);
+                let nats = Nats::new(servers, feed.id).map_err(Error::internal)?;
+                following.spawn(nats.follow(watches.clone(), commits, head.clone()));
+                Tell::After(tell)
+            }
+        };
         let writer = Writer::start(Desk {
             db: postgres::pool(&server, Role::Writes, WRITERS),
             keys: keys.clone(),
@@ -149,7 +171,7 @@ impl Store {
             head,
             cache: None,
             following: Some(Following::new(following, watches)),
-            channel,
+            tell,
             file: None,
         })?;
         Ok(Self {

@@ -27,7 +27,7 @@ fn settings(url: String) -> Settings {
         readers: 2,
         wait: Duration::from_secs(10),
         poll: Duration::from_secs(60),
-        notify: true,
+        notify: open::Notify::Channel,
         key: KeySource::Given(Keys::new(&MasterKey::new([7; 32]))),
     }
 }

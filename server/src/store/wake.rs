@@ -1,9 +1,11 @@
 //! Hearing of what other gateways commit: the head of the log, as it grows.
 //!
 //! Each commit that appends events raises the head here and tells the others the new
-//! position, once. Telling may fail, and nobody waits for it: the head is looked up
+//! position, once: by Postgres itself, or by a NATS ([`nats`]). Telling may fail, and nobody waits for it: the head is looked up
 //! besides, every [`poll`](super::Settings::poll), which also asks what time it is. So a
 //! lost session that listens costs latency and nothing else.
+
+mod nats;
 
 use std::{
     convert::Infallible,
@@ -18,10 +20,11 @@ use sea_orm::{
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
 
+pub(super) use self::nats::Nats;
 use super::{
     clock::{self, Clock},
     failed,
@@ -56,6 +59,16 @@ impl Head {
     pub(super) fn follow(&self) -> watch::Receiver<i64> {
         self.0.subscribe()
     }
+}
+
+/// How other gateways are told of a commit that appended events.
+pub(super) enum Tell {
+    /// Not at all: they look.
+    Nobody,
+    /// With the commit, by NOTIFY on this channel.
+    Channel(String),
+    /// After the commit, by whoever follows its position.
+    After(watch::Sender<i64>),
 }
 
 /// The channel of a log's notifications.
@@ -145,20 +158,39 @@ fn warn_of_return(head: &Head, position: i64) {
 /// The most positions that may be given out while one look is under way.
 const LARGEST_LEAP: i64 = 100_000;
 
+/// The pauses between sessions: ever longer, until one of them lasted.
+struct Pauses {
+    next: Duration,
+    /// When the session now began.
+    begun: Instant,
+}
+
+impl Pauses {
+    fn new() -> Self {
+        let (next, begun) = (FIRST_PAUSE, Instant::now());
+        Self { next, begun }
+    }
+
+    /// Waits before the next session begins.
+    async fn pause(&mut self) {
+        if self.begun.elapsed() > LAST_PAUSE {
+            self.next = FIRST_PAUSE;
+        }
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(LAST_PAUSE);
+        self.begun = Instant::now();
+    }
+}
+
 /// Hears notifications, reconnecting when it must.
 pub(super) async fn listen(db: DatabaseConnection, channel: String, head: Head) {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new();
     loop {
-        let begun = tokio::time::Instant::now();
         let Err(error) = hear(&db, &channel, &head).await;
         if let Some(error) = error {
             tracing::warn!(%error, "no notifications from the database; the log is polled meanwhile");
         }
-        if begun.elapsed() > LAST_PAUSE {
-            pause = FIRST_PAUSE;
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        pauses.pause().await;
     }
 }
 

@@ -30,7 +30,7 @@ use super::{
     clock::Clock,
     events, failed,
     job::{Change, Job},
-    wake::{Following, Head},
+    wake::{Following, Head, Tell},
 };
 use crate::{
     error::{Error, Result},
@@ -122,8 +122,8 @@ pub(super) struct Desk {
     pub(super) cache: Option<Arc<Cache>>,
     /// What keeps the head up to date besides.
     pub(super) following: Option<Arc<Following>>,
-    /// Where other gateways are told of new events.
-    pub(super) channel: Option<String>,
+    /// How other gateways are told of new events.
+    pub(super) tell: Tell,
     /// The lock of the database's file, where it is one.
     pub(super) file: Option<File>,
 }
@@ -374,6 +374,9 @@ impl Desk {
         let committed = tx.db.commit().await;
         committed.map_err(|error| Stop::Failed(failed(error)))?;
         reached(Point::AfterCommit);
+        if let (Tell::After(commits), Some(head)) = (&self.tell, head) {
+            commits.send_replace(head);
+        }
         metrics().events.inc_by(appended as u64);
         Ok(head)
     }
@@ -401,8 +404,8 @@ impl Desk {
     /// COMMIT would say that all is well and roll back.
     async fn seal(&self, tx: &Tx, head: Option<i64>) -> Result<(), Stop> {
         let backend = tx.db.get_database_backend();
-        let statement = match (&self.channel, head) {
-            (Some(channel), Some(head)) => Statement::from_sql_and_values(
+        let statement = match (&self.tell, head) {
+            (Tell::Channel(channel), Some(head)) => Statement::from_sql_and_values(
                 backend,
                 "SELECT pg_notify($1, $2)",
                 [channel.as_str().into(), head.to_string().into()],
