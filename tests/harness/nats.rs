@@ -6,6 +6,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use sea_orm::prelude::Uuid;
+
 use super::PATIENCE;
 
 /// A server that runs, or is away; its port stays the same.
@@ -17,8 +19,9 @@ pub(crate) struct Nats {
 impl Nats {
     /// One that has not been started.
     pub(crate) fn away() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
+        // Below the ports that the kernel hands out itself: while this one is away, nobody
+        // may be given its port.
+        let port = 10_000 + (Uuid::new_v4().as_u128() % 10_000) as u16;
         let server = None;
         Self { port, server }
     }

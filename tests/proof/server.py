@@ -1,5 +1,6 @@
 """The gateway as a process that can be killed, restarted, paused and replicated."""
 
+import itertools
 import json
 import os
 import random
@@ -45,12 +46,16 @@ STUBS = {
 
 
 def free_port() -> int:
-    """A port that nobody listens on, outside the range the kernel hands out itself."""
+    """A port that nobody listens on, outside the range the kernel hands out itself. None is
+    given twice: who was given one may not listen yet."""
     while True:
-        port = random.SystemRandom().randrange(20000, 32768)
+        port = next(_PORTS)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
+
+
+_PORTS = itertools.cycle(random.SystemRandom().sample(range(20000, 32768), 12768))
 
 
 class NotServing(RuntimeError):

@@ -1,5 +1,6 @@
 """The real binary as a child process, with ports and a data folder of its own."""
 
+import itertools
 import json
 import os
 import random
@@ -32,11 +33,15 @@ PATIENCE = 30.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on, outside the range the kernel hands out itself."""
+    """A port that nobody listens on, outside the range the kernel hands out itself. None is
+    given twice: who was given one may not listen yet."""
     while True:
-        port = random.randrange(20000, 32768)
+        port = next(_PORTS)
         if not is_taken(f"127.0.0.1:{port}"):
             return port
+
+
+_PORTS = itertools.cycle(random.sample(range(20000, 32768), 12768))
 
 
 def is_taken(address: str) -> bool:
