@@ -125,7 +125,11 @@ class Line:
     def _exactly(self, length: int) -> bytes:
         data = b""
         while len(data) < length:
-            more = self._socket.recv(length - len(data))
+            try:
+                more = self._socket.recv(length - len(data))
+            except TimeoutError:
+                # Silence is no end. A gateway asks whether we live after as long a silence.
+                continue
             if not more:
                 raise EOFError
             data += more
