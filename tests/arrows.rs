@@ -231,12 +231,13 @@ fn module(file: &Path) -> Vec<&str> {
         .collect()
 }
 
-/// The files of a folder and below it. A file `tests.rs` is a module of tests.
+/// The files of a folder and below it. A file `tests.rs` is a module of tests, a folder
+/// `tests` has its parts.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("tests") {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
             files.push(path);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from .server import free_port
+from gateway import free_port
 
 SETTINGS = """
 fsync = on

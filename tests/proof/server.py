@@ -1,11 +1,8 @@
 """The gateway as a process that can be killed, restarted, paused and replicated."""
 
-import itertools
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway import free_port
 from metagov.v1 import (
     access_pb2_grpc,
     action_pb2_grpc,
@@ -43,19 +41,6 @@ STUBS = {
     "processes": process_pb2_grpc.ProcessServiceStub,
     "subscriptions": subscription_pb2_grpc.SubscriptionServiceStub,
 }
-
-
-def free_port() -> int:
-    """A port that nobody listens on, outside the range the kernel hands out itself. None is
-    given twice: who was given one may not listen yet."""
-    while True:
-        port = next(_PORTS)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-
-
-_PORTS = itertools.cycle(random.SystemRandom().sample(range(20000, 32768), 12768))
 
 
 class NotServing(RuntimeError):

@@ -58,8 +58,9 @@ use cache::Cache;
 use clock::Clock;
 use failure::failed;
 pub use master_key::{KeySource, OpenError};
-pub use open::{Notify, Settings, migrate};
+pub use open::{Settings, migrate};
 pub use seal::{Keys, MasterKey};
+pub use wake::Notify;
 pub use writer::Tx;
 use writer::Writer;
 
@@ -71,6 +72,11 @@ use crate::{
 
 /// A limit for lists that are wanted whole.
 pub const ALL: u64 = u32::MAX as u64;
+
+/// No pool closes connections by itself. The driver's task that does it can take a pool that
+/// is busy for one with 2^64 idle connections, and then occupies a core and cannot be ended:
+/// <https://github.com/transact-rs/sqlx/issues/3645>.
+const UNTIDIED: Option<std::time::Duration> = None;
 
 /// The database.
 #[derive(Clone)]

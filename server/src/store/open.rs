@@ -22,17 +22,14 @@ use sea_orm::{
     },
 };
 
-use tokio::{sync::watch, task::JoinSet};
-use url::Url;
-
 use super::{
-    KeySource, OpenError, Store,
+    KeySource, OpenError, Store, UNTIDIED,
     clock::Clock,
     events, failed, master_key,
     operations::Connections,
     postgres::{self, Role, Turn},
     steps::up,
-    wake::{self, Following, Head, Nats, Tell},
+    wake::{self, Followed, Following, Head, Notify, Tell},
     writer::{Desk, Writer},
 };
 use crate::{
@@ -55,11 +52,6 @@ const LOOK_FOR: Duration = Duration::from_secs(2);
 /// The mark in a file that still holds what was replaced (its `user_version`).
 const UNSWEPT: i32 = 1;
 
-/// No pool closes connections by itself. The driver's task that does it can take a pool that
-/// is busy for one with 2^64 idle connections, and then occupies a core and cannot be ended:
-/// <https://github.com/transact-rs/sqlx/issues/3645>.
-pub(super) const UNTIDIED: Option<Duration> = None;
-
 /// How to reach the database.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -75,17 +67,6 @@ pub struct Settings {
     pub notify: Notify,
     /// What secrets are encrypted with.
     pub key: KeySource,
-}
-
-/// How the gateways on one Postgres hear of each other's commits, besides looking.
-#[derive(Clone, Debug)]
-pub enum Notify {
-    /// Not at all.
-    Nobody,
-    /// By NOTIFY, on a channel of the log's own.
-    Channel,
-    /// By these servers of a NATS, on a subject of the log's own.
-    Nats(Vec<Url>),
 }
 
 impl Store {
@@ -141,36 +122,23 @@ impl Store {
         let (position, time) = wake::look(&watches).await?;
         turn.end().await;
         let (head, clock) = (Head::new(position), Clock::of_database(time));
-        let mut following = JoinSet::new();
-        if !is(Bug::NoPoll) {
-            following.spawn(wake::keep_looking(
-                watches.clone(),
-                settings.poll,
-                head.clone(),
-                clock.clone(),
-            ));
-        }
-        let tell = match &settings.notify {
-            Notify::Nobody => Tell::Nobody,
-            Notify::Channel => {
-                let channel = wake::channel(feed.id);
-                following.spawn(wake::listen(watches.clone(), channel.clone(), head.clone()));
-                Tell::Channel(channel)
-            }
-            Notify::Nats(servers) => {
-                let (tell, commits) = watch::channel(position);
-                let nats = Nats::new(servers, feed.id).map_err(Error::internal)?;
-                following.spawn(nats.follow(watches.clone(), commits, head.clone()));
-                Tell::After(tell)
-            }
-        };
+        let (following, tell) = Following::begin(
+            watches,
+            &settings.notify,
+            Followed {
+                feed: feed.id,
+                poll: settings.poll,
+                head: head.clone(),
+                clock: clock.clone(),
+            },
+        )?;
         let writer = Writer::start(Desk {
             db: postgres::pool(&server, Role::Writes, WRITERS),
             keys: keys.clone(),
             clock: clock.clone(),
             head,
             cache: None,
-            following: Some(Following::new(following, watches)),
+            following: Some(following),
             tell,
             file: None,
         })?;

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::open::UNTIDIED;
+use super::UNTIDIED;
 use crate::{
     error::{Error, Result},
     proof::{Bug, is},

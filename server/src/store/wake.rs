@@ -1,9 +1,9 @@
 //! Hearing of what other gateways commit: the head of the log, as it grows.
 //!
 //! Each commit that appends events raises the head here and tells the others the new
-//! position, once: by Postgres itself, or by a NATS ([`nats`]). Telling may fail, and nobody waits for it: the head is looked up
-//! besides, every [`poll`](super::Settings::poll), which also asks what time it is. So a
-//! lost session that listens costs latency and nothing else.
+//! position, once: by Postgres itself, or by a NATS ([`nats`]). Telling may fail, and nobody
+//! waits for it: the head is looked up besides, every [`poll`](super::Settings::poll), which
+//! also asks what time it is. So a lost session that listens costs latency and nothing else.
 
 mod nats;
 
@@ -22,9 +22,10 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
+use url::Url;
 use uuid::Uuid;
 
-pub(super) use self::nats::Nats;
+use self::nats::Nats;
 use super::{
     clock::{self, Clock},
     failed,
@@ -32,6 +33,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::Time,
+    proof::{Bug, is},
 };
 
 /// A session that has heard nothing for so long is tried: it may be dead.
@@ -48,6 +50,10 @@ impl Head {
         Self(Arc::new(watch::Sender::new(position)))
     }
 
+    fn position(&self) -> i64 {
+        *self.0.borrow()
+    }
+
     pub(super) fn raise(&self, position: i64) {
         self.0.send_if_modified(|head| {
             let grown = position > *head;
@@ -61,6 +67,17 @@ impl Head {
     }
 }
 
+/// How the gateways on one Postgres hear of each other's commits, besides looking.
+#[derive(Clone, Debug)]
+pub enum Notify {
+    /// Not at all.
+    Nobody,
+    /// By NOTIFY, on a channel of the log's own.
+    Channel,
+    /// By these servers of a NATS, on a subject of the log's own.
+    Nats(Vec<Url>),
+}
+
 /// How other gateways are told of a commit that appended events.
 pub(super) enum Tell {
     /// Not at all: they look.
@@ -72,7 +89,7 @@ pub(super) enum Tell {
 }
 
 /// The channel of a log's notifications.
-pub(super) fn channel(feed: Uuid) -> String {
+fn channel(feed: Uuid) -> String {
     format!("metagov_{}", feed.simple())
 }
 
@@ -83,10 +100,49 @@ pub(super) struct Following {
     sessions: DatabaseConnection,
 }
 
+/// What is followed.
+pub(super) struct Followed {
+    /// The id of the log.
+    pub(super) feed: Uuid,
+    /// How often it is looked.
+    pub(super) poll: Duration,
+    pub(super) head: Head,
+    pub(super) clock: Clock,
+}
+
 impl Following {
-    pub(super) fn new(tasks: JoinSet<()>, sessions: DatabaseConnection) -> Arc<Self> {
+    /// Looks and hears from now on; how others are told.
+    pub(super) fn begin(
+        sessions: DatabaseConnection,
+        notify: &Notify,
+        watched: Followed,
+    ) -> Result<(Arc<Self>, Tell)> {
+        let Followed {
+            feed,
+            poll,
+            head,
+            clock,
+        } = watched;
+        let mut tasks = JoinSet::new();
+        if !is(Bug::NoPoll) {
+            tasks.spawn(keep_looking(sessions.clone(), poll, head.clone(), clock));
+        }
+        let tell = match notify {
+            Notify::Nobody => Tell::Nobody,
+            Notify::Channel => {
+                let channel = channel(feed);
+                tasks.spawn(listen(sessions.clone(), channel.clone(), head));
+                Tell::Channel(channel)
+            }
+            Notify::Nats(servers) => {
+                let (tell, commits) = watch::channel(head.position());
+                let nats = Nats::new(servers, feed).map_err(Error::internal)?;
+                tasks.spawn(nats.follow(sessions.clone(), commits, head));
+                Tell::After(tell)
+            }
+        };
         let tasks = Mutex::new(tasks);
-        Arc::new(Self { tasks, sessions })
+        Ok((Arc::new(Self { tasks, sessions }), tell))
     }
 
     /// Ends the tasks and their sessions.
@@ -112,12 +168,7 @@ pub(super) async fn look(db: &DatabaseConnection) -> Result<(i64, Time)> {
 }
 
 /// Looks again and again.
-pub(super) async fn keep_looking(
-    db: DatabaseConnection,
-    every: Duration,
-    head: Head,
-    clock: Clock,
-) {
+async fn keep_looking(db: DatabaseConnection, every: Duration, head: Head, clock: Clock) {
     let mut is_away = false;
     loop {
         sleep(every).await;
@@ -144,7 +195,7 @@ pub(super) async fn keep_looking(
 /// A database that was replaced by an older copy of itself has lost what it had
 /// committed: a stand-by that was promoted before it had everything.
 fn warn_of_return(head: &Head, position: i64) {
-    let known = *head.0.borrow();
+    let known = head.position();
     // What was committed in between the look and now is no loss.
     if position + LARGEST_LEAP < known {
         tracing::error!(
@@ -183,7 +234,7 @@ impl Pauses {
 }
 
 /// Hears notifications, reconnecting when it must.
-pub(super) async fn listen(db: DatabaseConnection, channel: String, head: Head) {
+async fn listen(db: DatabaseConnection, channel: String, head: Head) {
     let mut pauses = Pauses::new();
     loop {
         let Err(error) = hear(&db, &channel, &head).await;

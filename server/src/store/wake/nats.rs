@@ -25,13 +25,13 @@ const WAITING: usize = 16;
 type Ended = Box<dyn std::error::Error + Send + Sync>;
 
 /// The servers of a NATS, and the subject of a log.
-pub(in crate::store) struct Nats {
+pub(super) struct Nats {
     servers: Vec<ServerAddr>,
     subject: String,
 }
 
 impl Nats {
-    pub(in crate::store) fn new(servers: &[Url], feed: Uuid) -> io::Result<Self> {
+    pub(super) fn new(servers: &[Url], feed: Uuid) -> io::Result<Self> {
         let servers = servers.iter().cloned().map(ServerAddr::from_url);
         Ok(Self {
             servers: servers.collect::<io::Result<_>>()?,
@@ -41,7 +41,7 @@ impl Nats {
 
     /// Tells of this gateway's commits and hears of those of others, reconnecting when it
     /// must. The log is polled while there is no session.
-    pub(in crate::store) async fn follow(
+    pub(super) async fn follow(
         self,
         db: DatabaseConnection,
         commits: watch::Receiver<i64>,
@@ -126,7 +126,7 @@ fn is_news(first: &Message, messages: &mut Subscriber, head: &Head) -> bool {
 fn names_later(message: &Message, head: &Head) -> bool {
     let position = str::from_utf8(&message.payload).ok();
     let position = position.and_then(|text| text.parse::<i64>().ok());
-    position.is_some_and(|position| position > *head.0.borrow())
+    position.is_some_and(|position| position > head.position())
 }
 
 async fn catch_up(db: &DatabaseConnection, head: &Head) {
