@@ -1,6 +1,7 @@
 //! Databases that are away, read-only, slow, damaged or somebody else's: what the gateway
 //! does then, and that it goes on by itself when they are well again.
 
+mod in_doubt;
 mod outage;
 mod over_tls;
 

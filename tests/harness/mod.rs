@@ -13,6 +13,7 @@ mod nats;
 mod postgres;
 pub(crate) mod raw;
 mod watcher;
+mod wire;
 
 pub(crate) use binary::Binary;
 pub(crate) use fault::{Fault, fault};
@@ -22,6 +23,7 @@ pub(crate) use line::{Line, admin_token, carried, line};
 pub(crate) use nats::Nats;
 pub(crate) use postgres::Cluster;
 pub(crate) use watcher::Watcher;
+pub(crate) use wire::Wire;
 
 use metagov_proto::json;
 use serde_json::Value;

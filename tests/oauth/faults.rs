@@ -12,6 +12,7 @@ use super::{
     provider::{Asked, steward},
     scene::{Scene, Seen, browser, install, login},
 };
+use crate::harness::{Cluster, Home, Wire};
 
 /// An answer for a person, with nothing in it that came with the request.
 fn is_plain_page(seen: &Seen) {
@@ -413,4 +414,22 @@ async fn a_person_who_closes_the_browser_has_still_agreed() {
         event,
         metagov_proto::v1::event::Payload::InstallationChanged(_)
     ));
+}
+
+/// What was kept stays set up, although nobody was told that it is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_undoes_nothing() {
+    let cluster = Cluster::start(&[]);
+    let wire = Wire::to(&cluster, "INSERT INTO \"credential\"", Duration::ZERO).await;
+    let scene = Scene::open_in(Home::at(wire.url()), |_| ()).await;
+    let told = scene
+        .goes(install("commons"), steward("north"))
+        .await
+        .told();
+    assert_eq!(wire.cuts(), 1);
+    let kept = scene.installation(&told["installation_id"]).await;
+    assert_eq!(scene.installations("commons").await, [kept]);
+    scene.say("plaza").await.unwrap();
+    let left_with = scene.provider.state().left_with.clone();
+    assert!(left_with.is_empty(), "the platform was told that we leave");
 }

@@ -1,10 +1,11 @@
 //! Communities: created, changed, deleted with all they own.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     Gateway, check_etag, etag,
     requests::{self, Ask},
+    teardown::FAREWELL,
 };
 use crate::{
     error::{Error, Result, Thing},
@@ -16,9 +17,6 @@ use crate::{
         processes, requests as request_rows,
     },
 };
-
-/// How long platforms are told that something is withdrawn, in all.
-pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What to change of a community.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-use tokio::time::Instant;
-
 use super::{
-    Gateway, check_etag,
-    communities::FAREWELL,
-    credentials,
+    Gateway, check_etag, credentials,
     identities::link_login,
     mask,
     plugins::{changed, check_unique, set_state, touch},
@@ -24,6 +19,7 @@ use crate::{
     plugins::kit::{Authorized, Call, Clock, Flow, Granted, Installed, Place, Plugin, Signal},
     store::{Tx, communities, credentials as credential_rows, installations},
 };
+use serde_json::Value;
 
 /// An installation with all that was learned of it, to be kept in one transaction.
 struct Grant {
@@ -57,13 +53,18 @@ impl Gateway {
         grant.installed = self.set_up_granted(plugin, &grant).await?;
         let (is_new, installation) = (grant.old.is_none(), grant.installation.clone());
         let held = credentials::given(grant.credentials.clone());
-        let kept = self.keep_grant(plugin, grant).await;
-        // What another has set up there in the meantime is not undone.
-        if matches!(&kept, Err(error) if is_new && !matches!(error, Error::Exists(_))) {
-            let until = Instant::now() + FAREWELL;
-            self.tear_down_with(&installation, until, Some(held)).await;
+        match self.keep_grant(plugin, grant).await {
+            // What another has set up there in the meantime is not undone.
+            Err(error) if is_new && !matches!(error, Error::Exists(_)) => {
+                let kept = self.is_kept_or_undone(&installation, Some(held)).await;
+                if kept {
+                    Ok(installation.id)
+                } else {
+                    Err(error)
+                }
+            }
+            kept => kept,
         }
-        kept
     }
 
     /// The account of a person who logged in is linked.

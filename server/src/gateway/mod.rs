@@ -34,6 +34,7 @@ mod sizes;
 mod starts;
 mod steps;
 mod subscriptions;
+mod teardown;
 mod tokens;
 mod votes;
 mod watched;

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Gateway, check_etag,
-    communities::FAREWELL,
-    etag,
-    processes::Ending,
+    Gateway, check_etag, etag,
     replica::Under,
     requests::{self, Ask},
     signals,
+    teardown::FAREWELL,
 };
 use crate::{
     error::{Error, Result, Thing, Trouble},
@@ -19,8 +17,8 @@ use crate::{
         Change, CommunityId, Installation, InstallationId, NewEvent, Object, Payload, ProcessState,
         RequestKey, Secrets, Time,
     },
-    plugins::kit::{Held, Installed, Plugin},
-    store::{ALL, Tx, communities, deliveries, installations, processes},
+    plugins::kit::{Installed, Plugin},
+    store::{Tx, communities, deliveries, installations, processes},
 };
 
 /// A plugin that is to be enabled.
@@ -121,10 +119,8 @@ impl Gateway {
             requests::keep(tx, &ask, Ok(&new.id)).await
         });
         if let Err(error) = stored.await
-            // The answer to a COMMIT may be lost, and the installation be there.
-            && installations::find(&self.store, new.id).await.is_err()
+            && !self.is_kept_or_undone(&new, None).await
         {
-            self.tear_down(&new, Instant::now() + FAREWELL).await;
             return Err(error);
         }
         self.wake.notify_one();
@@ -365,63 +361,6 @@ impl Gateway {
                 plugin: plugin.to_owned(),
                 installations: found.iter().chain([&last]).map(|i| i.id).collect(),
             }),
-        }
-    }
-
-    /// Cancels the open processes of an installation and undoes its set-up. Platforms
-    /// are told until then, and not after.
-    pub(super) async fn withdraw(
-        self: &Arc<Self>,
-        installation: &Installation,
-        until: Instant,
-    ) -> Result<()> {
-        let open = processes::Wanted::of(
-            installation.id,
-            &[ProcessState::Starting, ProcessState::Open],
-        );
-        for process in processes::list(&self.store, &open, ALL).await? {
-            let ending = Ending {
-                reason: format!("the plugin {} was disabled", installation.plugin),
-                until,
-            };
-            match self.abandon(process.id, ending).await {
-                Ok(_) | Err(Error::Done { .. } | Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.tear_down(installation, until).await;
-        Ok(())
-    }
-
-    async fn tear_down(&self, installation: &Installation, until: Instant) {
-        self.tear_down_with(installation, until, None).await;
-    }
-
-    /// The same, with credentials that are not kept.
-    pub(super) async fn tear_down_with(
-        &self,
-        installation: &Installation,
-        until: Instant,
-        credentials: Option<Held>,
-    ) {
-        let Ok(
-            plugin @ Plugin {
-                teardown: Some(step),
-                ..
-            },
-        ) = self.plugin(&installation.plugin)
-        else {
-            return;
-        };
-        let tell = async {
-            let mut call = self.call(plugin, installation).await?;
-            call.credentials = credentials.unwrap_or(call.credentials);
-            self.run_step(installation, call, step, ()).await.0
-        };
-        let told = tokio::time::timeout_at(until, tell).await;
-        if !matches!(told, Ok(Ok(()))) {
-            let (plugin, id) = (&installation.plugin, installation.id);
-            tracing::warn!(plugin, installation_id = %id, "the platform could not be told that the plugin is disabled");
         }
     }
 

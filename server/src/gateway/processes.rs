@@ -167,7 +167,7 @@ impl Gateway {
         id: ProcessId,
         reason: String,
     ) -> Result<Process> {
-        let until = Instant::now() + super::communities::FAREWELL;
+        let until = Instant::now() + super::teardown::FAREWELL;
         let gateway = self.clone();
         let ending = Ending { reason, until };
         let work = async move {

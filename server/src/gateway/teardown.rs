@@ -1,0 +1,92 @@
+//! What was set up on a platform is undone: its plugin is disabled, its community deleted,
+//! or it could not be kept.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Gateway, processes::Ending};
+use crate::{
+    error::{Error, Result},
+    model::{Installation, ProcessState},
+    plugins::kit::{Held, Plugin},
+    store::{ALL, installations, processes},
+};
+
+/// How long platforms are told that something is withdrawn, in all.
+pub(super) const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How long a database that could not say what it keeps is left alone.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Gateway {
+    /// Cancels the open processes of an installation and undoes its set-up. Platforms
+    /// are told until then, and not after.
+    pub(super) async fn withdraw(
+        self: &Arc<Self>,
+        installation: &Installation,
+        until: Instant,
+    ) -> Result<()> {
+        let open = processes::Wanted::of(
+            installation.id,
+            &[ProcessState::Starting, ProcessState::Open],
+        );
+        for process in processes::list(&self.store, &open, ALL).await? {
+            let ending = Ending {
+                reason: format!("the plugin {} was disabled", installation.plugin),
+                until,
+            };
+            match self.abandon(process.id, ending).await {
+                Ok(_) | Err(Error::Done { .. } | Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.tear_down(installation, until, None).await;
+        Ok(())
+    }
+
+    /// Undoes the set-up of a new installation whose commit failed, with credentials that
+    /// are not kept. Whether it is kept after all: the answer to a COMMIT may be lost.
+    ///
+    /// As long as the database cannot say so, nothing is undone. A hook too many is
+    /// refused whenever it comes; one too few is missed by nobody.
+    pub(super) async fn is_kept_or_undone(&self, new: &Installation, with: Option<Held>) -> bool {
+        let until = Instant::now() + FAREWELL;
+        loop {
+            match installations::find(&self.store, new.id).await {
+                Ok(_) => return true,
+                Err(Error::NotFound(_)) => break,
+                Err(_) if Instant::now() < until => sleep(PAUSE).await,
+                Err(error) => {
+                    let (plugin, id) = (&new.plugin, new.id);
+                    tracing::warn!(plugin, installation_id = %id, %error, "what was set up is left as it is, since the database does not say whether it keeps it");
+                    return false;
+                }
+            }
+        }
+        self.tear_down(new, Instant::now() + FAREWELL, with).await;
+        false
+    }
+
+    /// With credentials that are not kept, if any are given.
+    async fn tear_down(&self, installation: &Installation, until: Instant, with: Option<Held>) {
+        let Ok(
+            plugin @ Plugin {
+                teardown: Some(step),
+                ..
+            },
+        ) = self.plugin(&installation.plugin)
+        else {
+            return;
+        };
+        let tell = async {
+            let mut call = self.call(plugin, installation).await?;
+            call.credentials = with.unwrap_or(call.credentials);
+            self.run_step(installation, call, step, ()).await.0
+        };
+        if !matches!(timeout_at(until, tell).await, Ok(Ok(()))) {
+            let (plugin, id) = (&installation.plugin, installation.id);
+            tracing::warn!(plugin, installation_id = %id, "the platform could not be told that the plugin is disabled");
+        }
+    }
+}

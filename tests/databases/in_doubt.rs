@@ -1,0 +1,34 @@
+//! A COMMIT whose answer is lost: what was done stays done, and nothing is undone that the
+//! database keeps.
+
+use std::time::Duration;
+
+use metagov_proto::v1::ListInstallationsRequest;
+use serde_json::json;
+
+use crate::{
+    harness::{Cluster, Gateway, Home, Wire},
+    stage,
+};
+
+/// Longer than a call waits for a connection, and no longer than a platform would be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_stays_set_up_whose_commit_was_not_answered() {
+    let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
+    let away = Duration::from_secs(7);
+    let wire = Wire::to(&cluster, "INSERT INTO \"installation\"", away).await;
+    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let api = &gateway.api;
+    api.community("co-op").await;
+    let made = api
+        .enable("co-op", "stage", json!({ "url": theatre.uri() }))
+        .await;
+    assert_eq!(wire.cuts(), 1);
+    let request = ListInstallationsRequest {
+        community_id: "co-op".to_owned(),
+        ..Default::default()
+    };
+    let kept = api.plugins().list_installations(request).await.unwrap();
+    assert_eq!(kept.into_inner().installations, [made]);
+    assert!(stage::told(&theatre).await.is_empty(), "it was torn down");
+}
