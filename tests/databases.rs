@@ -4,6 +4,7 @@
 mod in_doubt;
 mod outage;
 mod over_tls;
+mod standby;
 
 use std::{
     path::Path,
