@@ -5,6 +5,7 @@
 mod hall;
 mod signals;
 mod townhall;
+mod twins;
 mod votes;
 
 use metagov_proto::v1::{

@@ -2,6 +2,7 @@
 //! leaves undone the others do, and at every one the same holds.
 
 mod claims;
+mod identities;
 mod nats;
 mod writes;
 

@@ -18,7 +18,7 @@ use wiremock::{
 };
 
 use super::townhall;
-use crate::harness::{Gateway, PATIENCE, Watcher};
+use crate::harness::{Gateway, Home, PATIENCE, Watcher};
 
 /// What the operator and the platform know.
 pub(super) const APP_SECRET: &str = "of all halls";
@@ -49,11 +49,16 @@ impl Hall {
 
     /// With settings changed.
     pub(super) async fn open_with(set: impl FnOnce(&mut Config)) -> Self {
+        Self::open_in(Home::new(), set).await
+    }
+
+    /// The same in a place that the test chose.
+    pub(super) async fn open_in(home: Home, set: impl FnOnce(&mut Config)) -> Self {
         let all = |config: &mut Config| {
             configured(config);
             set(config);
         };
-        let gateway = Gateway::start_with(all, vec![townhall::plugin()]).await;
+        let gateway = Gateway::start_in(home, all, vec![townhall::plugin()]).await;
         let server = platform().await;
         gateway.api.community("commons").await;
         let config = config(&server, "north");

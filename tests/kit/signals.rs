@@ -10,11 +10,11 @@ use tonic::Code;
 use super::hall::{Hall, config, instead, says, slow};
 use crate::harness::{fault, plain};
 
-fn spoke(text: &str) -> Value {
+pub(super) fn spoke(text: &str) -> Value {
     json!({"kind": "spoke", "user": "ada", "text": text})
 }
 
-fn gavel(from: Option<&str>, to: &str) -> Value {
+pub(super) fn gavel(from: Option<&str>, to: &str) -> Value {
     json!({"kind": "gavel", "from": from, "to": to})
 }
 

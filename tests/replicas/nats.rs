@@ -85,6 +85,11 @@ async fn what_others_say_in_a_nats_is_not_believed() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut late = second.api.watch().await;
     first.api.community("true").await;
-    shows(&mut late, "true").await;
-    shows(&mut there, "true").await;
+    // Who believed that the log is longer would wait for it.
+    let shown = async {
+        shows(&mut late, "true").await;
+        shows(&mut there, "true").await;
+    };
+    let shown = tokio::time::timeout(PATIENCE, shown).await;
+    shown.expect("a lie was believed");
 }
