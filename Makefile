@@ -95,9 +95,11 @@ breakable:
 	cargo build --workspace --locked --bin metagov --features metagov/proof
 	mkdir -p target/proof && cp $(TARGET)/debug/metagov target/proof/metagov
 
-bench: ## What the gateway costs, beside a service that does nothing; prints only
+# Both databases are on the same disk.
+bench: ## What the gateway costs, beside a service that does nothing; prints only; ARGS=feed for the feed alone
 	cargo build --release --locked --bin metagov
-	cargo bench --locked -p metagov-tests --bench load
+	cargo bench --locked -p metagov-tests --bench load --no-run
+	METAGOV_TEST_POSTGRES_PLACE=$${TMPDIR:-/tmp} $(WITH_POSTGRES) cargo bench --locked -p metagov-tests --bench load -- $(ARGS)
 
 fuzz: ## Fuzzes what reads from outside; TIME=600 seconds each, TARGETS="cursor object", JOBS=1
 	tests/tools/install cargo-fuzz

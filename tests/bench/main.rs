@@ -75,6 +75,8 @@ async fn on_both() {
         return;
     };
     feed::long_log(&base).await;
+    let base = Base::postgres().await.expect("another database");
+    feed::idle(&base).await;
     for replicas in [1, 2] {
         let base = Base::postgres().await.expect("another database");
         feed::latency(&base, replicas).await;
