@@ -31,8 +31,8 @@ const STRETCH: Duration = Duration::from_secs(10);
 const IDLE: usize = 10_000;
 const IDLE_SHARE: usize = 100;
 
-/// A restart over a million events, and reading all of them, beside bare tonic that sends
-/// the same messages from memory.
+/// A restart over a million events, reading all of them, beside bare tonic that sends the
+/// same messages from memory, and a backup of them.
 pub(crate) async fn long_log(base: &Base) {
     let mut server = Server::on(base).await;
     prepare(server.channels(1).await.remove(0)).await;
@@ -60,6 +60,12 @@ pub(crate) async fn long_log(base: &Base) {
     let share = 100.0 * ours / theirs;
     println!(
         "{name}: {ours:.0} events/s from the earliest, {theirs:.0} of bare tonic from memory: {share:.0} %"
+    );
+    let (took, size) = base.backup();
+    println!(
+        "{name}: a backup of {EVENTS} events while it serves: {:.0} s, {} MiB",
+        took.as_secs_f64(),
+        size >> 20
     );
 }
 

@@ -193,13 +193,24 @@ async fn answers(endpoint: &Endpoint, begin: Instant) {
 /// The command that serves on a data folder, and where.
 fn serve<'a>(data: &Path, flags: impl IntoIterator<Item = &'a str>) -> (Command, String) {
     let (api, public) = (free_port(), free_port());
-    let mut command = Command::new(program());
+    let mut command = gateway();
     command
         .args(["serve", "--listen", &api, "--public-listen", &public])
         .args(["--log", "warn", "--data-dir"])
         .arg(data)
         .args(flags);
     (command, api)
+}
+
+/// The gateway's program, with no settings but what is told by its flags.
+fn gateway() -> Command {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("METAGOV_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// `target/release/metagov`, which `make bench` builds before.

@@ -3,7 +3,12 @@
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 
-use std::path::PathBuf;
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// A database of its own, of either kind.
 pub(crate) struct Base {
@@ -26,8 +31,9 @@ impl Base {
     pub(crate) async fn postgres() -> Option<Self> {
         let server = std::env::var("METAGOV_TEST_POSTGRES_URL").ok()?;
         let folder = tempfile::tempdir().expect("a folder");
-        let key = "2b".repeat(32);
-        std::fs::write(folder.path().join("master.key"), key).expect("a file");
+        let key = folder.path().join("master.key");
+        std::fs::write(&key, "2b".repeat(32)).expect("a file");
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a file");
         let name = format!("bench_{}", hex::encode(uuid_like()));
         let admin = Database::connect(&server).await.expect("the server");
         let create = format!("CREATE DATABASE {name}");
@@ -62,6 +68,23 @@ impl Base {
         let key = key.to_str().expect("a path").to_owned();
         let flags = ["--database-url", url, "--master-key-file", &key];
         flags.map(str::to_owned).to_vec()
+    }
+
+    /// Backs it up: how long that took, and how large the file is, in bytes.
+    pub(crate) fn backup(&self) -> (Duration, u64) {
+        let file = self.folder.path().join("backup");
+        let mut command = super::gateway();
+        command
+            .arg("backup")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(self.data());
+        let begin = Instant::now();
+        let done = command.args(self.flags()).output().expect("the program");
+        assert!(done.status.success(), "{done:?}");
+        let size = std::fs::metadata(&file).expect("the backup").len();
+        std::fs::remove_file(file).expect("the backup");
+        (begin.elapsed(), size)
     }
 
     /// Makes the log this long, with copies of its last event. No gateway may run.
