@@ -1,10 +1,12 @@
 //! The data of every release opens in this build, and all that was begun goes on.
 //!
-//! `tests/upgrade/<version>/` holds what a gateway of that release left: its database as
-//! it was while it served, packed with gzip; a backup of it; its keys; and what its API
-//! said of it. `tests/upgrade/make` adds that of this build, see there.
+//! `tests/upgrade/<version>/` holds what a gateway of that release left on SQLite, and
+//! `<version>-postgres/` on Postgres: its database as it was while it served, packed with
+//! gzip; a backup of it; its keys; and what its API said of it. `tests/upgrade/make` adds
+//! those of this build, see there.
 
 mod content;
+mod dump;
 mod side_by_side;
 
 use std::{
@@ -31,13 +33,15 @@ use crate::{
 
 /// Where the fixture of this build is to be kept, if it is.
 const KEEP: &str = "METAGOV_TESTS_FIXTURE";
-const FILES: [&str; 5] = [
-    "metagov.db.gz",
-    "backup",
-    "master.key",
-    "admin.token",
-    "answers.json",
-];
+const FILES: [&str; 4] = ["backup", "master.key", "admin.token", "answers.json"];
+
+/// The database in the folder of a release, which says on what kind it was.
+fn database(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Sqlite => "metagov.db.gz",
+        Kind::Postgres => "metagov.sql.gz",
+    }
+}
 
 fn releases() -> Vec<PathBuf> {
     let folder = crate::root().join("tests/upgrade");
@@ -61,9 +65,9 @@ fn configured(config: &mut Config) {
     config.outgoing.allow_cidr = vec!["127.0.0.0/8".parse().unwrap()];
 }
 
-/// A place with the keys of a release.
+/// A place with the keys of a release, and nothing else.
 fn home(release: &Path, kind: Kind) -> (Home, Config) {
-    let home = Home::on(kind);
+    let home = Home::bare_on(kind);
     let mut config = Config::default();
     home.furnish(&mut config);
     configured(&mut config);
@@ -86,17 +90,26 @@ fn answers(release: &Path) -> Value {
 
 /// The database of a release, as that left it.
 async fn opened(release: &Path) -> Gateway {
-    let (folder, config) = home(release, Kind::Sqlite);
-    let mut database = Vec::new();
-    let packed = fs::File::open(release.join("metagov.db.gz")).unwrap();
-    GzDecoder::new(packed).read_to_end(&mut database).unwrap();
-    fs::write(config.data_dir.join("metagov.db"), database).unwrap();
-    Gateway::open(folder, config, more()).await
+    let dumped = release.join(database(Kind::Postgres));
+    if dumped.exists() {
+        let (home, config) = home(release, Kind::Postgres);
+        dump::load(&home, &dumped).await;
+        return Gateway::open(home, config, more()).await;
+    }
+    let (home, config) = home(release, Kind::Sqlite);
+    let mut file = Vec::new();
+    let packed = fs::File::open(release.join(database(Kind::Sqlite))).unwrap();
+    GzDecoder::new(packed).read_to_end(&mut file).unwrap();
+    fs::write(config.data_dir.join("metagov.db"), file).unwrap();
+    Gateway::open(home, config, more()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_data_of_every_release_opens_and_goes_on() {
-    assert!(!releases().is_empty());
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let kept = |release: &PathBuf| release.join(database(kind)).exists();
+        assert!(releases().iter().any(kept), "{kind:?}");
+    }
     for release in releases() {
         let gateway = opened(&release).await;
         let said = answers(&release);
@@ -189,7 +202,8 @@ async fn goes_on(gateway: &Gateway, said: &Value) {
     assert!(number.parse::<i64>().unwrap() >= then.parse::<i64>().unwrap());
 }
 
-/// With METAGOV_TESTS_FIXTURE it is kept there. Without, this shows that one can be made.
+/// On the kind that this run is about. With METAGOV_TESTS_FIXTURE it is kept there.
+/// Without, this shows that one can be made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fixture_can_be_made_of_this_build() {
     let folder = tempfile::tempdir().unwrap();
@@ -198,8 +212,9 @@ async fn a_fixture_can_be_made_of_this_build() {
         None => folder.path().join("this"),
     };
     fs::create_dir(&release).expect("a release is never changed");
-    make(&release).await;
-    for name in FILES {
+    let kind = Kind::of_this_run();
+    make(&release, kind).await;
+    for name in [database(kind)].into_iter().chain(FILES) {
         let size = fs::metadata(release.join(name)).unwrap().len();
         assert!(size < 150_000, "{name}: {size}");
     }
@@ -208,32 +223,42 @@ async fn a_fixture_can_be_made_of_this_build() {
     assert_eq!(content::of(&gateway.api).await, said["content"]);
 }
 
-async fn make(release: &Path) {
-    let gateway = Gateway::start_in(Home::on(Kind::Sqlite), configured, more()).await;
+async fn make(release: &Path, kind: Kind) {
+    let gateway = Gateway::start_in(Home::on(kind), configured, more()).await;
     let mut said = content::fill(&gateway).await;
     said["content"] = content::of(&gateway.api).await;
     said["audit"] = command_line::run(&gateway, &["audit", "verify"])
         .await
         .line()
         .into();
-    let file = release.join("metagov.db");
-    let db = format!("sqlite://{}/metagov.db", gateway.data().display());
-    let db = Database::connect(db).await.unwrap();
     // Of one moment, while it serves.
-    let copy = format!("VACUUM INTO '{}'", file.display());
-    db.execute_unprepared(&copy).await.unwrap();
-    db.close().await.unwrap();
+    match kind {
+        Kind::Sqlite => copy(&gateway, release).await,
+        Kind::Postgres => dump::save(gateway.home(), &release.join(database(kind))),
+    }
     crate::backup::backup(&gateway.config(), &release.join("backup"))
         .await
         .unwrap();
-    let packed = fs::File::create(release.join("metagov.db.gz")).unwrap();
+    let token = gateway.data().join("admin.token");
+    let key = gateway.config().access.master_key_file;
+    let key = key.unwrap_or_else(|| gateway.data().join("master.key"));
+    fs::copy(token, release.join("admin.token")).unwrap();
+    fs::copy(key, release.join("master.key")).unwrap();
+    let text = serde_json::to_string_pretty(&said).unwrap();
+    fs::write(release.join("answers.json"), text + "\n").unwrap();
+}
+
+/// Keeps a file of SQLite.
+async fn copy(gateway: &Gateway, release: &Path) {
+    let file = release.join("metagov.db");
+    let db = format!("sqlite://{}/metagov.db", gateway.data().display());
+    let db = Database::connect(db).await.unwrap();
+    let copy = format!("VACUUM INTO '{}'", file.display());
+    db.execute_unprepared(&copy).await.unwrap();
+    db.close().await.unwrap();
+    let packed = fs::File::create(release.join(database(Kind::Sqlite))).unwrap();
     let mut packed = GzEncoder::new(packed, Compression::best());
     std::io::copy(&mut fs::File::open(&file).unwrap(), &mut packed).unwrap();
     packed.finish().unwrap();
     fs::remove_file(file).unwrap();
-    for name in ["master.key", "admin.token"] {
-        fs::copy(gateway.data().join(name), release.join(name)).unwrap();
-    }
-    let text = serde_json::to_string_pretty(&said).unwrap();
-    fs::write(release.join("answers.json"), text + "\n").unwrap();
 }

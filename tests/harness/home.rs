@@ -56,7 +56,11 @@ impl Home {
 
     /// With a database in which no table was made yet.
     pub(crate) fn bare() -> Self {
-        let kind = Kind::of_this_run();
+        Self::bare_on(Kind::of_this_run())
+    }
+
+    /// The same on this kind.
+    pub(crate) fn bare_on(kind: Kind) -> Self {
         let database = (kind == Kind::Postgres).then(postgres::Own::empty);
         Self::with(kind, database)
     }
