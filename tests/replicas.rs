@@ -4,6 +4,7 @@
 mod claims;
 mod identities;
 mod nats;
+mod notifications;
 mod writes;
 
 use std::time::Duration;
