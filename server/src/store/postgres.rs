@@ -214,7 +214,7 @@ fn settings(role: Role) -> String {
     let (statement, lock, idle) = match role {
         Role::Migrates => (0, 0, 0),
         Role::Reads => (30, 10, 60),
-        Role::Writes => (60, 15, 5),
+        Role::Writes => (60, 15, 1),
         Role::Watches => (10, 10, 5),
     };
     let commit = match is(Bug::LazySync) {

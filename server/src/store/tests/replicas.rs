@@ -130,7 +130,8 @@ async fn a_paused_gateway_does_not_hold_the_others() {
     held.execute_unprepared(lock).await.unwrap();
     let begun = std::time::Instant::now();
     other.write(async |tx| add(tx, "b").await).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(9));
+    // Timers that are due are done within two seconds, and a busy machine has its share.
+    assert!(begun.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test]
