@@ -27,7 +27,8 @@ async fn community() -> Gateway {
     gateway
 }
 
-async fn installed(api: &Api) -> Vec<Installation> {
+/// What `co-op` has enabled.
+pub(crate) async fn installed(api: &Api) -> Vec<Installation> {
     let request = ListInstallationsRequest {
         community_id: "co-op".into(),
         ..Default::default()

@@ -85,6 +85,18 @@ async fn until_done(api: &Api, id: &str) {
     }
 }
 
+/// Its database holds one community, and takes no other; a balancer is told.
+async fn is_only_read(gateway: &Binary, api: &Api) {
+    // Each connection of before is found dead once.
+    let until = Instant::now() + PATIENCE;
+    while read(api).await != Ok(1) {
+        assert!(Instant::now() < until, "it is not read");
+    }
+    assert_eq!(create(api, "b").await, Err(Code::Unavailable));
+    let said = json!({"ready": false, "reason": "read_only"});
+    operations::until(&gateway.endpoint, (StatusCode::SERVICE_UNAVAILABLE, said)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_waits_for_its_database() {
     let cluster = Cluster::start(&[]);
@@ -172,16 +184,9 @@ async fn a_read_only_database_is_read() {
     };
     home.run(&set("on")).await;
     assert_eq!(create(&api, "b").await, Err(Code::Unavailable));
-    // Each connection of before is found dead once.
-    let until = Instant::now() + PATIENCE;
-    while read(&api).await != Ok(1) {
-        assert!(Instant::now() < until, "it is not read");
-    }
-    assert_eq!(create(&api, "b").await, Err(Code::Unavailable));
+    is_only_read(&gateway, &api).await;
     let mut log = std::iter::from_fn(|| gateway.log.recv_timeout(PATIENCE).ok());
     assert!(log.any(|line| line.contains("read-only")));
-    let said = json!({"ready": false, "reason": "read_only"});
-    operations::until(&gateway.endpoint, (StatusCode::SERVICE_UNAVAILABLE, said)).await;
     home.run(&set("off")).await;
     until_done(&api, "c").await;
 }

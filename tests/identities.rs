@@ -21,7 +21,11 @@ async fn gateway() -> Gateway {
     gateway
 }
 
-async fn create(api: &Api, community: &str, request_id: &str) -> Result<Identity, Status> {
+pub(crate) async fn create(
+    api: &Api,
+    community: &str,
+    request_id: &str,
+) -> Result<Identity, Status> {
     let request = CreateIdentityRequest {
         community_id: community.into(),
         request_id: request_id.into(),
@@ -35,7 +39,7 @@ async fn new(api: &Api) -> String {
     create(api, "co-op", "").await.unwrap().identity_id
 }
 
-async fn get(api: &Api, id: &str) -> Result<Identity, Status> {
+pub(crate) async fn get(api: &Api, id: &str) -> Result<Identity, Status> {
     let request = GetIdentityRequest {
         identity_id: id.into(),
     };
@@ -43,7 +47,7 @@ async fn get(api: &Api, id: &str) -> Result<Identity, Status> {
     Ok(answer.into_inner().identity.unwrap())
 }
 
-async fn merge(api: &Api, primary: &str, secondary: &str) -> Result<Identity, Status> {
+pub(crate) async fn merge(api: &Api, primary: &str, secondary: &str) -> Result<Identity, Status> {
     let request = MergeIdentitiesRequest {
         primary_identity_id: primary.into(),
         secondary_identity_id: secondary.into(),
@@ -52,7 +56,7 @@ async fn merge(api: &Api, primary: &str, secondary: &str) -> Result<Identity, St
     Ok(answer.into_inner().identity.unwrap())
 }
 
-fn account(provider: &str, user_id: &str) -> Account {
+pub(crate) fn account(provider: &str, user_id: &str) -> Account {
     Account {
         provider: provider.into(),
         user_id: user_id.into(),
@@ -60,7 +64,7 @@ fn account(provider: &str, user_id: &str) -> Account {
     }
 }
 
-async fn link(api: &Api, id: &str, account: Account) -> Result<Identity, Status> {
+pub(crate) async fn link(api: &Api, id: &str, account: Account) -> Result<Identity, Status> {
     let request = LinkAccountRequest {
         identity_id: id.into(),
         account: Some(account),

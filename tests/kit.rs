@@ -3,9 +3,9 @@
 //! files.
 
 mod hall;
+mod replicas;
 mod signals;
 mod townhall;
-mod twins;
 mod votes;
 
 use metagov_proto::v1::{

@@ -6,12 +6,11 @@
 //! those of this build, see there.
 
 mod content;
-mod dump;
 mod side_by_side;
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -40,6 +39,13 @@ fn database(kind: Kind) -> &'static str {
     match kind {
         Kind::Sqlite => "metagov.db.gz",
         Kind::Postgres => "metagov.sql.gz",
+    }
+}
+
+fn kind(release: &Path) -> Kind {
+    match release.join(database(Kind::Postgres)).exists() {
+        true => Kind::Postgres,
+        false => Kind::Sqlite,
     }
 }
 
@@ -90,25 +96,25 @@ fn answers(release: &Path) -> Value {
 
 /// The database of a release, as that left it.
 async fn opened(release: &Path) -> Gateway {
-    let dumped = release.join(database(Kind::Postgres));
-    if dumped.exists() {
-        let (home, config) = home(release, Kind::Postgres);
-        dump::load(&home, &dumped).await;
-        return Gateway::open(home, config, more()).await;
+    let kind = kind(release);
+    let (home, config) = home(release, kind);
+    let left = unpack(&release.join(database(kind)));
+    match kind {
+        Kind::Sqlite => fs::write(config.data_dir.join("metagov.db"), left).unwrap(),
+        Kind::Postgres => {
+            let dump = String::from_utf8(left).unwrap();
+            // What begins so is for psql, not for the server.
+            let statements = dump.lines().filter(|line| !line.starts_with('\\'));
+            home.run(&statements.collect::<Vec<_>>().join("\n")).await;
+        }
     }
-    let (home, config) = home(release, Kind::Sqlite);
-    let mut file = Vec::new();
-    let packed = fs::File::open(release.join(database(Kind::Sqlite))).unwrap();
-    GzDecoder::new(packed).read_to_end(&mut file).unwrap();
-    fs::write(config.data_dir.join("metagov.db"), file).unwrap();
     Gateway::open(home, config, more()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_data_of_every_release_opens_and_goes_on() {
-    for kind in [Kind::Sqlite, Kind::Postgres] {
-        let kept = |release: &PathBuf| release.join(database(kind)).exists();
-        assert!(releases().iter().any(kept), "{kind:?}");
+    for wanted in [Kind::Sqlite, Kind::Postgres] {
+        assert!(releases().iter().any(|release| kind(release) == wanted));
     }
     for release in releases() {
         let gateway = opened(&release).await;
@@ -232,10 +238,11 @@ async fn make(release: &Path, kind: Kind) {
         .line()
         .into();
     // Of one moment, while it serves.
-    match kind {
-        Kind::Sqlite => copy(&gateway, release).await,
-        Kind::Postgres => dump::save(gateway.home(), &release.join(database(kind))),
-    }
+    let left = match kind {
+        Kind::Sqlite => copy(&gateway).await,
+        Kind::Postgres => gateway.home().dump(),
+    };
+    pack(&left, &release.join(database(kind)));
     crate::backup::backup(&gateway.config(), &release.join("backup"))
         .await
         .unwrap();
@@ -248,17 +255,28 @@ async fn make(release: &Path, kind: Kind) {
     fs::write(release.join("answers.json"), text + "\n").unwrap();
 }
 
-/// Keeps a file of SQLite.
-async fn copy(gateway: &Gateway, release: &Path) {
-    let file = release.join("metagov.db");
+/// The file of SQLite.
+async fn copy(gateway: &Gateway) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("metagov.db");
     let db = format!("sqlite://{}/metagov.db", gateway.data().display());
     let db = Database::connect(db).await.unwrap();
     let copy = format!("VACUUM INTO '{}'", file.display());
     db.execute_unprepared(&copy).await.unwrap();
     db.close().await.unwrap();
-    let packed = fs::File::create(release.join(database(Kind::Sqlite))).unwrap();
+    fs::read(file).unwrap()
+}
+
+fn pack(bytes: &[u8], file: &Path) {
+    let packed = fs::File::create(file).unwrap();
     let mut packed = GzEncoder::new(packed, Compression::best());
-    std::io::copy(&mut fs::File::open(&file).unwrap(), &mut packed).unwrap();
+    packed.write_all(bytes).unwrap();
     packed.finish().unwrap();
-    fs::remove_file(file).unwrap();
+}
+
+fn unpack(file: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let packed = fs::File::open(file).unwrap();
+    GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+    bytes
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use metagov_proto::v1::ListInstallationsRequest;
 use serde_json::json;
 
 use crate::{
+    acceptance,
     harness::{Cluster, Gateway, Home, Wire},
     stage,
 };
@@ -23,12 +23,7 @@ async fn a_plugin_stays_set_up_whose_commit_was_not_answered() {
     let made = api
         .enable("co-op", "stage", json!({ "url": theatre.uri() }))
         .await;
-    assert_eq!(wire.cuts(), 1);
-    let request = ListInstallationsRequest {
-        community_id: "co-op".to_owned(),
-        ..Default::default()
-    };
-    let kept = api.plugins().list_installations(request).await.unwrap();
-    assert_eq!(kept.into_inner().installations, [made]);
+    assert!(wire.was_cut());
+    assert_eq!(acceptance::installed(api).await, [made]);
     assert!(stage::told(&theatre).await.is_empty(), "it was torn down");
 }

@@ -3,15 +3,8 @@
 
 use std::{thread, time::Instant};
 
-use reqwest::StatusCode;
-use serde_json::json;
-use tonic::Code;
-
-use super::{SECOND, create, read, until_done};
-use crate::{
-    harness::{Binary, Cluster, Home, PATIENCE},
-    operations,
-};
+use super::{SECOND, create, is_only_read, until_done};
+use crate::harness::{Binary, Cluster, Home};
 
 /// From its next start on, until it is promoted.
 fn follow(cluster: &Cluster) {
@@ -33,13 +26,7 @@ async fn a_standby_is_read_and_written_once_it_is_promoted() {
     let api = gateway.api().await;
     create(&api, "a").await.unwrap();
     follow(&cluster);
-    let until = Instant::now() + PATIENCE;
-    while read(&api).await != Ok(1) {
-        assert!(Instant::now() < until, "it is not read");
-    }
-    assert_eq!(create(&api, "b").await, Err(Code::Unavailable));
-    let said = json!({"ready": false, "reason": "read_only"});
-    operations::until(&gateway.endpoint, (StatusCode::SERVICE_UNAVAILABLE, said)).await;
+    is_only_read(&gateway, &api).await;
     promote(&home).await;
     until_done(&api, "c").await;
     // Whoever listens for other gateways does so again: a stream goes on at once.

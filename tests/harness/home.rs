@@ -155,6 +155,12 @@ impl Home {
         }
     }
 
+    /// The statements that make the database of Postgres again, also while it is used.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        let database = self.database.as_ref().expect("it is on Postgres");
+        database.dump()
+    }
+
     /// Whatever a gateway has written down, by its place: the files of the data folder, but
     /// for those that hold a key or a token on purpose, and the rows of Postgres.
     pub(crate) async fn kept(&self) -> Vec<(String, Vec<u8>)> {

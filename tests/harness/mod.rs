@@ -2,7 +2,9 @@
 //!
 //! [`Gateway`] runs inside the test's process, on ports that the system chose and an own
 //! database; [`Binary`] is the real program, which can be killed. Both live in a [`Home`],
-//! whose database is of the [`Kind`] that the run is about. [`Watcher`] reads the feed; [`Fault`] is an error as a driver reads it; [`raw`] sends what no client would.
+//! whose database is of the [`Kind`] that the run is about. A [`Cluster`] is a Postgres of a
+//! test's own, and a [`Wire`] a way to it that breaks. [`Watcher`] reads the feed; [`Fault`] is
+//! an error as a driver reads it; [`raw`] sends what no client would.
 
 mod binary;
 mod fault;

@@ -102,6 +102,13 @@ impl Own {
         SITE.run(&format!("ALTER DATABASE {name}_saved RENAME TO {name}"));
     }
 
+    /// The statements that make it again as it is at one moment, also while it is used.
+    pub(super) fn dump(&self) -> Vec<u8> {
+        let dumped = tool().args(["dump", &self.url]).output().unwrap();
+        assert!(dumped.status.success(), "{dumped:?}");
+        dumped.stdout
+    }
+
     fn name(&self) -> &str {
         self.name
             .as_deref()

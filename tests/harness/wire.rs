@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -28,7 +28,7 @@ pub(crate) struct Wire {
     /// heard after that.
     word: &'static str,
     away: Duration,
-    cuts: Arc<AtomicUsize>,
+    was_cut: Arc<AtomicBool>,
     /// Whether all are cut off.
     cut: watch::Sender<bool>,
 }
@@ -51,7 +51,7 @@ impl Wire {
             socket,
             word,
             away,
-            cuts: Arc::default(),
+            was_cut: Arc::default(),
             cut: watch::Sender::new(false),
         };
         tokio::spawn(wire.clone().serve(listener));
@@ -63,9 +63,9 @@ impl Wire {
         &self.url
     }
 
-    /// How often it was cut: once, if it ever was.
-    pub(crate) fn cuts(&self) -> usize {
-        self.cuts.load(Ordering::Relaxed)
+    /// Whether that has happened.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut.load(Ordering::Relaxed)
     }
 
     async fn serve(self, listener: TcpListener) {
@@ -96,7 +96,7 @@ impl Wire {
                     let Ok(bytes @ 1..) = read else { return };
                     let said = &asked[..bytes];
                     has_word |= holds(said, self.word);
-                    is_last |= has_word && self.cuts() == 0 && holds(said, "COMMIT");
+                    is_last |= has_word && !self.was_cut() && holds(said, "COMMIT");
                     if server.write_all(said).await.is_err() { return }
                 }
                 read = server.read(&mut answered) => {
@@ -112,7 +112,7 @@ impl Wire {
 
     /// Cuts all off, and lets them come again when the time is over.
     fn part(&self) {
-        self.cuts.fetch_add(1, Ordering::Relaxed);
+        self.was_cut.store(true, Ordering::Relaxed);
         self.cut.send_replace(true);
         let wire = self.clone();
         tokio::spawn(async move {

@@ -3,56 +3,19 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use metagov_proto::v1::{
-    Account, ChangeKind, CreateIdentityRequest, GetIdentityRequest, Identity, LinkAccountRequest,
-    MergeIdentitiesRequest, event::Payload,
+use metagov_proto::v1::{ChangeKind, Identity, event::Payload};
+use tonic::Code;
+
+use crate::{
+    harness::{Api, Gateway},
+    identities::{account, create, get, link, merge},
 };
-use tonic::{Code, Status};
 
-use crate::harness::{Api, Gateway};
-
-/// An identity with one account.
-async fn create(api: &Api, user_id: &str) -> String {
-    let request = CreateIdentityRequest {
-        community_id: "co-op".to_owned(),
-        ..Default::default()
-    };
-    let created = api.identities().create_identity(request).await.unwrap();
-    let id = created.into_inner().identity.unwrap().identity_id;
-    link(api, &id, user_id).await.unwrap();
+/// The id of an identity with one account.
+async fn with_account(api: &Api, user_id: &str) -> String {
+    let id = create(api, "co-op", "").await.unwrap().identity_id;
+    link(api, &id, account("forum", user_id)).await.unwrap();
     id
-}
-
-fn account(user_id: &str) -> Account {
-    Account {
-        provider: "forum".to_owned(),
-        user_id: user_id.to_owned(),
-        ..Account::default()
-    }
-}
-
-async fn get(api: &Api, id: &str) -> Identity {
-    let request = GetIdentityRequest {
-        identity_id: id.to_owned(),
-    };
-    let found = api.identities().get_identity(request).await.unwrap();
-    found.into_inner().identity.unwrap()
-}
-
-async fn merge(api: &Api, primary: &str, secondary: &str) -> Result<(), Status> {
-    let request = MergeIdentitiesRequest {
-        primary_identity_id: primary.to_owned(),
-        secondary_identity_id: secondary.to_owned(),
-    };
-    api.identities().merge_identities(request).await.map(drop)
-}
-
-async fn link(api: &Api, id: &str, user_id: &str) -> Result<(), Status> {
-    let request = LinkAccountRequest {
-        identity_id: id.to_owned(),
-        account: Some(account(user_id)),
-    };
-    api.identities().link_account(request).await.map(drop)
 }
 
 fn users(identity: &Identity) -> BTreeSet<String> {
@@ -71,7 +34,7 @@ async fn merges_in_every_direction_leave_one_identity_with_all_accounts() {
         let mut known = BTreeSet::new();
         for person in 0..4 {
             let user = format!("{round}-{person}");
-            people.push(create(&first.api, &user).await);
+            people.push(with_account(&first.api, &user).await);
             known.insert(user);
         }
         let merges = (0..4).flat_map(|one| (0..4).map(move |other| (one, other)));
@@ -82,16 +45,21 @@ async fn merges_in_every_direction_leave_one_identity_with_all_accounts() {
             .map(|number| format!("{round}-{number}-more"))
             .collect();
         let links = more.iter().enumerate();
-        let links = links.map(|(n, user)| link(apis[n % 2], &people[n % 4], user));
+        let links =
+            links.map(|(n, user)| link(apis[n % 2], &people[n % 4], account("forum", user)));
         let (merged, linked) = tokio::join!(join_all(merges), join_all(links));
         for done in merged.into_iter().chain(linked) {
             done.unwrap();
         }
         known.extend(more);
-        let one = get(&second.api, &people[0]).await;
+        let one = get(&second.api, &people[0]).await.unwrap();
         assert_eq!(users(&one), known);
         for id in &people {
-            assert_eq!(get(&first.api, id).await, one, "each id is that of the one");
+            assert_eq!(
+                get(&first.api, id).await.unwrap(),
+                one,
+                "each id is that of the one"
+            );
         }
         let gone = first
             .api
@@ -114,21 +82,22 @@ async fn merges_in_every_direction_leave_one_identity_with_all_accounts() {
 async fn an_account_that_both_link_has_one_identity() {
     let (first, second) = Gateway::start_two().await;
     first.api.community("co-op").await;
-    let ada = create(&first.api, "ada").await;
-    let grace = create(&first.api, "grace").await;
+    let ada = with_account(&first.api, "ada").await;
+    let grace = with_account(&first.api, "grace").await;
     for number in 0..20 {
         let user = format!("wanted-{number}");
         let (one, other) = tokio::join!(
-            link(&first.api, &ada, &user),
-            link(&second.api, &grace, &user)
+            link(&first.api, &ada, account("forum", &user)),
+            link(&second.api, &grace, account("forum", &user))
         );
         let refused = match (one, other) {
-            (Ok(()), Err(refused)) | (Err(refused), Ok(())) => refused,
+            (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
             both => panic!("{both:?}"),
         };
         assert_eq!(refused.code(), Code::AlreadyExists);
     }
-    let (ada, grace) = (get(&first.api, &ada).await, get(&second.api, &grace).await);
+    let ada = get(&first.api, &ada).await.unwrap();
+    let grace = get(&second.api, &grace).await.unwrap();
     assert!(users(&ada).is_disjoint(&users(&grace)));
     assert_eq!(users(&ada).len() + users(&grace).len(), 22);
 }

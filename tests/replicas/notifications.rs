@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
-use metagov_proto::v1::{ListEventsRequest, StartAt, list_events_request::Start};
 use sea_orm::{prelude::Uuid, sqlx::postgres::PgListener};
 
 use crate::harness::{Gateway, Home, Kind, PATIENCE};
@@ -33,13 +32,7 @@ async fn a_commit_is_told_once_however_many_events_it_has() {
             patience = Duration::from_secs(1);
         }
     }
-    let request = ListEventsRequest {
-        start: Some(Start::StartAt(StartAt::Earliest.into())),
-        page_size: 1000,
-        ..Default::default()
-    };
-    let events = gateway.api.events().list_events(request).await.unwrap();
-    let events = events.into_inner().events;
+    let events = gateway.api.log().await;
     assert_eq!(events.len(), CHANGES);
     // What is committed together has one time.
     let times = events.iter().map(|event| event.record_time.unwrap());

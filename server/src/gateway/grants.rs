@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{
     Gateway, check_etag, credentials,
     identities::link_login,
@@ -19,7 +21,6 @@ use crate::{
     plugins::kit::{Authorized, Call, Clock, Flow, Granted, Installed, Place, Plugin, Signal},
     store::{Tx, communities, credentials as credential_rows, installations},
 };
-use serde_json::Value;
 
 /// An installation with all that was learned of it, to be kept in one transaction.
 struct Grant {
@@ -56,11 +57,9 @@ impl Gateway {
         match self.keep_grant(plugin, grant).await {
             // What another has set up there in the meantime is not undone.
             Err(error) if is_new && !matches!(error, Error::Exists(_)) => {
-                let kept = self.is_kept_or_undone(&installation, Some(held)).await;
-                if kept {
-                    Ok(installation.id)
-                } else {
-                    Err(error)
+                match self.undo_unless_kept(&installation, Some(held)).await {
+                    true => Ok(installation.id),
+                    false => Err(error),
                 }
             }
             kept => kept,

@@ -119,7 +119,7 @@ impl Gateway {
             requests::keep(tx, &ask, Ok(&new.id)).await
         });
         if let Err(error) = stored.await
-            && !self.is_kept_or_undone(&new, None).await
+            && !self.undo_unless_kept(&new, None).await
         {
             return Err(error);
         }

@@ -46,11 +46,12 @@ impl Gateway {
     }
 
     /// Undoes the set-up of a new installation whose commit failed, with credentials that
-    /// are not kept. Whether it is kept after all: the answer to a COMMIT may be lost.
+    /// are not kept; or finds that it is kept after all, since only the answer to its
+    /// COMMIT was lost. Whether it is kept.
     ///
     /// As long as the database cannot say so, nothing is undone. A hook too many is
     /// refused whenever it comes; one too few is missed by nobody.
-    pub(super) async fn is_kept_or_undone(&self, new: &Installation, with: Option<Held>) -> bool {
+    pub(super) async fn undo_unless_kept(&self, new: &Installation, with: Option<Held>) -> bool {
         let until = Instant::now() + FAREWELL;
         loop {
             match installations::find(&self.store, new.id).await {

@@ -48,7 +48,7 @@ const WATCHERS: u32 = 2;
 
 /// How many rows SQLite's thread has ready for whoever reads them, before it sleeps until
 /// some are taken. With a page of the log it sleeps once a page.
-const ROWS: usize = 1000;
+const READ_AHEAD: usize = 1000;
 
 /// How long to look for damage in a file at the start.
 const LOOK_FOR: Duration = Duration::from_secs(2);
@@ -383,7 +383,7 @@ async fn connect(settings: &Settings, connections: u32) -> Result<DatabaseConnec
     options.map_sqlx_sqlite_opts(|sqlite| {
         durable(sqlite)
             .busy_timeout(Duration::from_secs(10))
-            .row_buffer_size(ROWS)
+            .row_buffer_size(READ_AHEAD)
     });
     options.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|it, _| is_at_rest(it).boxed()));
     Database::connect(options).await.map_err(broken)

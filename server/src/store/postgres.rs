@@ -209,7 +209,8 @@ async fn writable_session(options: &PgConnectOptions) -> Result<PgConnection, Sq
 
 /// How a session is set. A change is run with nothing else in between, so a transaction
 /// that idles belongs to a gateway that hangs or is paused, and keeps all others waiting:
-/// it ends before their patience with its locks does.
+/// it ends before their patience with its locks does, and while the timers that came due
+/// can still be in time.
 fn settings(role: Role) -> String {
     let (statement, lock, idle) = match role {
         Role::Migrates => (0, 0, 0),

@@ -1,6 +1,10 @@
 //! What a plugin asks for, with two gateways on one Postgres.
 
+use std::time::Duration;
+
+use metagov_proto::v1::{Delivery, DeliveryState, event::Payload};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::{
     hall::{Hall, configured},
@@ -8,7 +12,6 @@ use super::{
     townhall,
 };
 use crate::harness::{Home, Kind, PATIENCE, plain};
-use metagov_proto::v1::{DeliveryState, event::Payload};
 
 /// What waits is due at both at the same moment.
 #[tokio::test(flavor = "multi_thread")]
@@ -28,16 +31,11 @@ async fn deliveries_that_wait_are_done_once_by_two() {
     let home = hall.gateway.home();
     home.run("UPDATE delivery SET next_attempt_time = 1 WHERE next_attempt_time IS NOT NULL")
         .await;
-    let until = tokio::time::Instant::now() + PATIENCE;
-    let is_done = |state| state == DeliveryState::Done;
-    while !hall
-        .deliveries()
-        .await
-        .iter()
-        .all(|delivery| is_done(delivery.state()))
-    {
-        assert!(tokio::time::Instant::now() < until, "some still wait");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let until = Instant::now() + PATIENCE;
+    let waits = |delivery: &Delivery| delivery.state() != DeliveryState::Done;
+    while hall.deliveries().await.iter().any(waits) {
+        assert!(Instant::now() < until, "some still wait");
+        sleep(Duration::from_millis(50)).await;
     }
     // The last that is told; whatever was told twice is before it.
     hall.hears(spoke("done")).await;
