@@ -222,6 +222,7 @@ async fn serve(config: Config, plugins: Vec<plugins::kit::Plugin>) -> Result<(),
     // Only the first call counts, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let stopped = stop_signal().map_err(other)?;
+    outlive_hangups().map_err(other)?;
     let mut running = metagov::run(config, plugins).await.map_err(failed)?;
     tracing::info!(api = %running.api, public = %running.public, "serving");
     tokio::select! {
@@ -249,6 +250,18 @@ fn stop_signal() -> io::Result<oneshot::Receiver<&'static str>> {
         std::process::exit(1)
     });
     Ok(told)
+}
+
+/// At SIGHUP the certificates are read again, by who uses them. It ends no process, neither
+/// one without certificates nor one that still starts: a reload is never a restart.
+fn outlive_hangups() -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: certificates, if there are any, are read again");
+        }
+    });
+    Ok(())
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
