@@ -159,9 +159,11 @@ impl Store {
 /// Takes the file of a database for this process: two writers that know nothing of each
 /// other would each believe what they have read. None if it is in memory.
 fn take_file(settings: &Settings) -> Result<Option<File>> {
-    let Some(path) = file_of(settings)? else {
+    let Some(named) = file_of(settings)? else {
         return Ok(None);
     };
+    // As SQLite does it: whichever link leads to the file, it is one file.
+    let path = std::fs::canonicalize(&named).unwrap_or(named);
     let mut beside = path.clone().into_os_string();
     beside.push(".lock");
     let beside = PathBuf::from(beside);
