@@ -5,6 +5,9 @@
 //! may have taken what it had: it asks no platform under such a claim, and begins anew
 //! under another id. What it then still writes is refused by the claim's number. A gateway
 //! that is alone on its database need not say anything.
+//!
+//! Where the database is so slow that to say so takes as long as the lease, the lease grows
+//! with it: else nobody would live long enough to do anything.
 
 use std::{
     collections::HashMap,
@@ -29,6 +32,10 @@ use crate::{
 
 /// How often a lease is renewed within its length.
 const RENEWALS: u32 = 5;
+/// A lease lasts at least this many times what it takes to say so.
+const SAYINGS: u32 = 4;
+/// But it does not grow beyond this.
+const MAX_LEASE: Duration = Duration::from_secs(60);
 /// How long a gateway that is alone lives: nobody would take over from it.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How long to wait before what is done is given back again, where that failed.
@@ -41,26 +48,47 @@ const SHARE: usize = 64;
 
 /// As what this gateway is known to others.
 pub(super) struct Life {
+    /// As it is set.
     lease: Duration,
-    /// Its id, and when it last said so; nothing for one that is alone.
-    now: Mutex<Option<(Uuid, Option<Instant>)>>,
+    now: Mutex<Option<Now>>,
+    /// How long it took to say so, the last time and the time before.
+    took: Mutex<[Duration; 2]>,
+}
+
+#[derive(Clone, Copy)]
+struct Now {
+    id: Uuid,
+    /// When it last said so, and for how long; nothing for one that is alone.
+    said: Option<(Instant, Duration)>,
 }
 
 impl Life {
     pub(super) fn new(lease: Duration) -> Self {
-        let now = Mutex::default();
-        Self { lease, now }
+        let (now, took) = (Mutex::default(), Mutex::default());
+        Self { lease, now, took }
     }
 
     /// Its id, if it has said lately that it lives.
     fn id(&self) -> Option<Uuid> {
-        let (id, said) = (*lock(&self.now))?;
-        let is_late = said.is_some_and(|said| said.elapsed() >= self.lease);
+        let Now { id, said } = (*lock(&self.now))?;
+        let is_late = said.is_some_and(|(said, lease)| said.elapsed() >= lease);
         (!is_late).then_some(id)
     }
 
-    fn set(&self, id: Uuid, said: Option<Instant>) {
-        *lock(&self.now) = Some((id, said));
+    /// For how long it says next that it lives. What took long only once was a pause or an
+    /// outage: after it others should not wait longer for this one than for any other.
+    fn lease(&self) -> Duration {
+        let [last, before] = *lock(&self.took);
+        let needed = (last.min(before) * SAYINGS).min(MAX_LEASE);
+        needed.max(self.lease)
+    }
+
+    fn set(&self, id: Uuid, said: Option<(Instant, Duration)>) {
+        *lock(&self.now) = Some(Now { id, said });
+        if let Some((said, _)) = said {
+            let mut took = lock(&self.took);
+            *took = [said.elapsed(), took[0]];
+        }
     }
 }
 
@@ -81,7 +109,7 @@ impl Gateway {
 
     /// Says that this gateway lives, under a new id if it did not for too long.
     pub(super) async fn say_alive(&self) -> Result<()> {
-        let (lease, alone) = (self.life.lease, self.store.is_alone());
+        let (lease, alone) = (self.life.lease(), self.store.is_alone());
         let known = *lock(&self.life.now);
         if alone && known.is_some() {
             return Ok(());
@@ -93,7 +121,7 @@ impl Gateway {
             .store
             .write(async move |tx| {
                 let until = tx.now.after(if alone { FOR_EVER } else { lease });
-                if let Some((id, _)) = known
+                if let Some(Now { id, .. }) = known
                     && claims::renew(tx, id, until).await?
                 {
                     return Ok(id);
@@ -107,12 +135,12 @@ impl Gateway {
                 Ok(new)
             })
             .await?;
-        if known.is_some_and(|(known, _)| known != id) {
+        if known.is_some_and(|known| known.id != id) {
             tracing::warn!(
                 "this gateway did not say for too long that it lives; others may have taken over what it did"
             );
         }
-        self.life.set(id, (!alone).then_some(said));
+        self.life.set(id, (!alone).then_some((said, lease)));
         Ok(())
     }
 
@@ -134,7 +162,7 @@ impl Gateway {
 
     /// Ends: what it has not given back may be taken at once.
     pub(super) async fn leave(&self) {
-        let Some((id, _)) = lock(&self.life.now).take() else {
+        let Some(Now { id, .. }) = lock(&self.life.now).take() else {
             return;
         };
         let left = self.store.write(async move |tx| claims::end(tx, id).await);

@@ -32,6 +32,15 @@ const MAX_AGE: Duration = Duration::from_secs(1800);
 /// A connection that was idle for so long is asked whether it lives before it is used.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a change may idle in its transaction. It is run with nothing else in between,
+/// so one that idles belongs to a gateway that hangs or is paused, and keeps all others
+/// waiting: it ends while the timers that came due can still be in time.
+const IDLE: Duration = Duration::from_secs(1);
+/// It idles between two statements for as long as the way to the gateway and back takes.
+const IDLE_WAYS: u32 = 4;
+/// But it ends before the others' patience with its locks does.
+const MAX_IDLE: Duration = Duration::from_secs(10);
+
 /// How long a server that does not answer is left alone.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How often the log says that it is waited for.
@@ -94,8 +103,9 @@ pub(super) fn pool(options: &PgConnectOptions, role: Role, connections: u32) -> 
         })
         .after_connect(move |session, _| {
             Box::pin(async move {
+                let asked = Instant::now();
                 session.execute(AssertSqlSafe(settings(role))).await?;
-                assert_durable(session).await
+                assert_durable(session, idle(role, asked.elapsed())).await
             })
         })
         .connect_lazy_with(options.clone());
@@ -195,10 +205,9 @@ fn unanswered(error: &SqlxError) -> Error {
 /// A session outside of all pools, on a server that can be written.
 async fn writable_session(options: &PgConnectOptions) -> Result<PgConnection, SqlxError> {
     let mut session = options.connect().await?;
-    session
-        .execute(AssertSqlSafe(settings(Role::Migrates)))
-        .await?;
-    assert_durable(&mut session).await?;
+    let role = Role::Migrates;
+    session.execute(AssertSqlSafe(settings(role))).await?;
+    assert_durable(&mut session, idle(role, Duration::ZERO)).await?;
     let row = session.fetch_one("SHOW transaction_read_only").await?;
     match row.try_get(0)? {
         "off" => Ok(session),
@@ -207,16 +216,24 @@ async fn writable_session(options: &PgConnectOptions) -> Result<PgConnection, Sq
     }
 }
 
-/// How a session is set. A change is run with nothing else in between, so a transaction
-/// that idles belongs to a gateway that hangs or is paused, and keeps all others waiting:
-/// it ends before their patience with its locks does, and while the timers that came due
-/// can still be in time.
+/// How long a session may idle in a transaction, zero for ever, if so long is the way to
+/// its server and back.
+fn idle(role: Role, way: Duration) -> Duration {
+    match role {
+        Role::Migrates => Duration::ZERO,
+        Role::Reads => Duration::from_secs(60),
+        Role::Writes => (way * IDLE_WAYS).clamp(IDLE, MAX_IDLE),
+        Role::Watches => Duration::from_secs(5),
+    }
+}
+
+/// How a session is set, but for how long it may idle.
 fn settings(role: Role) -> String {
-    let (statement, lock, idle) = match role {
-        Role::Migrates => (0, 0, 0),
-        Role::Reads => (30, 10, 60),
-        Role::Writes => (60, 15, 1),
-        Role::Watches => (10, 10, 5),
+    let (statement, lock) = match role {
+        Role::Migrates => (0, 0),
+        Role::Reads => (30, 10),
+        Role::Writes => (60, 15),
+        Role::Watches => (10, 10),
     };
     let commit = match is(Bug::LazySync) {
         true => "off",
@@ -228,7 +245,6 @@ fn settings(role: Role) -> String {
     };
     format!(
         "SET statement_timeout = '{statement}s'; SET lock_timeout = '{lock}s'; \
-         SET idle_in_transaction_session_timeout = '{idle}s'; \
          SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
          SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
          SELECT set_config('synchronous_commit', '{commit}', false) \
@@ -236,13 +252,17 @@ fn settings(role: Role) -> String {
     )
 }
 
-const ASSERTED: &str = "SELECT current_setting('server_version_num')::int / 10000, \
-     current_setting('fsync'), current_setting('full_page_writes'), \
-     current_setting('synchronous_commit'), current_setting('server_encoding')";
-
-/// A commit of Postgres is only durable with these settings.
-async fn assert_durable(session: &mut PgConnection) -> Result<(), SqlxError> {
-    let row = session.fetch_one(ASSERTED).await?;
+/// A commit of Postgres is only durable with these settings. On the same way to the server
+/// the session is told how long it may idle in a transaction.
+async fn assert_durable(session: &mut PgConnection, idle: Duration) -> Result<(), SqlxError> {
+    let asserted = format!(
+        "SELECT current_setting('server_version_num')::int / 10000, \
+         current_setting('fsync'), current_setting('full_page_writes'), \
+         current_setting('synchronous_commit'), current_setting('server_encoding'), \
+         set_config('idle_in_transaction_session_timeout', '{}', false)",
+        idle.as_millis()
+    );
+    let row = session.fetch_one(AssertSqlSafe(asserted)).await?;
     let version: i32 = row.try_get(0)?;
     if version < MIN_VERSION {
         return Err(refused(format!(
