@@ -131,7 +131,8 @@ metrics! {
     /// scrape.
     acquire_time: Histogram = "database_acquire_duration" in Seconds, seconds();
 
-    /// Webhooks that platforms sent, by plugin and what became of them.
+    /// Webhooks that platforms sent, by plugin and what became of them: taken, refused,
+    /// unknown_address, limited, malformed, not_kept, or unanswered, which was cut off.
     hooks: ByTwo<Counter> = "hooks", by();
     /// Deliveries of webhooks in the database, by state.
     deliveries: By<Gauge> = "deliveries", by();

@@ -26,7 +26,8 @@ pub(super) async fn of_platform(
     let routed = async {
         public.rate.admit(&[&plugin])?;
         let hook = hook(&public, query, headers, body).await?;
-        Ok(answer(public.gateway.route(&plugin, hook).await?))
+        let routed = public.gateway.route(&plugin, hook);
+        Ok(answer(to_its_end(&public, &plugin, routed).await?))
     };
     counted(&public, &plugin, routed.await)
 }
@@ -63,14 +64,12 @@ pub(super) async fn of_installation(
     counted(&public, &plugin, received.await)
 }
 
-/// Counts what became of a hook. Who made up a plugin adds no name to the metrics.
+/// Counts what became of a hook.
 fn counted(
     public: &Public,
     plugin: &str,
     received: Result<Response, Failure>,
 ) -> Result<Response, Failure> {
-    let known = public.gateway.get_plugin(plugin);
-    let known = known.map_or("unknown", |plugin| plugin.name.as_str());
     let result = match &received {
         Ok(_) => "taken",
         Err(Failure::Error(Error::Unsigned(_))) => "refused",
@@ -80,13 +79,22 @@ fn counted(
             Error::Internal(_)
             | Error::StoreUnavailable
             | Error::StoreReadOnly
-            | Error::StorageFull,
+            | Error::StorageFull
+            | Error::Contended
+            | Error::Draining,
         )) => "not_kept",
         Err(_) => "malformed",
     };
+    count(public, plugin, result);
+    received
+}
+
+/// Who made up a plugin adds no name to the metrics.
+fn count(public: &Public, plugin: &str, result: &'static str) {
+    let known = public.gateway.get_plugin(plugin);
+    let known = known.map_or("unknown", |plugin| plugin.name.as_str());
     let labels = [label("plugin", known.to_owned()), label("result", result)];
     metrics().hooks.get_or_create(&labels).inc();
-    received
 }
 
 async fn receive(
@@ -96,7 +104,31 @@ async fn receive(
 ) -> Result<Response, Failure> {
     let community = known(community)?;
     let received = public.gateway.receive(&community, plugin, slug, hook);
-    Ok(answer(received.await?))
+    Ok(answer(to_its_end(public, plugin, received).await?))
+}
+
+/// Waits for what becomes of a hook that came whole.
+async fn to_its_end<T>(
+    public: &Public,
+    plugin: &str,
+    becomes: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut cut_off = CutOff(Some((public, plugin)));
+    let became = becomes.await;
+    cut_off.0 = None;
+    became
+}
+
+/// Counts a hook that is dropped before it is answered: it took too long, or its platform
+/// did not wait.
+struct CutOff<'a>(Option<(&'a Public, &'a str)>);
+
+impl Drop for CutOff<'_> {
+    fn drop(&mut self) {
+        if let Some((public, plugin)) = self.0 {
+            count(public, plugin, "unanswered");
+        }
+    }
 }
 
 async fn hook(
