@@ -40,14 +40,24 @@ pub(crate) async fn restore(config: &Config, file: &Path) -> Result<String, Stri
 
 /// A new data folder with the keys of another: what an operator keeps beside backups.
 pub(crate) fn new_home(of: &Config) -> (Home, Config) {
-    let home = Home::on(Kind::Sqlite);
-    let mut config = of.clone();
-    config.data_dir = home.data();
+    let kind = match of.database_url {
+        Some(_) => Kind::Postgres,
+        None => Kind::Sqlite,
+    };
+    let (home, mut config) = (Home::on(kind), of.clone());
+    home.furnish(&mut config);
     fs::create_dir_all(&config.data_dir).unwrap();
-    for name in ["master.key", "admin.token"] {
-        fs::copy(of.data_dir.join(name), config.data_dir.join(name)).unwrap();
+    let admin = |config: &Config| config.data_dir.join("admin.token");
+    for file in [admin, master_key] {
+        fs::copy(file(of), file(&config)).unwrap();
     }
     (home, config)
+}
+
+/// Where a gateway finds its master key.
+fn master_key(config: &Config) -> PathBuf {
+    let given = config.access.master_key_file.clone();
+    given.unwrap_or_else(|| config.data_dir.join("master.key"))
 }
 
 /// A backup of a gateway with something in every table of secrets.
@@ -126,7 +136,7 @@ async fn neither_the_master_key_nor_a_plain_secret_is_in_the_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_is_another_and_cursors_of_before_are_foreign() {
-    let gateway = Gateway::start_in(Home::on(Kind::Sqlite), |_| (), vec![]).await;
+    let gateway = Gateway::start().await;
     gateway.api.community("garden").await;
     let old = cursor(&gateway.api).await;
     let folder = tempfile::tempdir().unwrap();

@@ -170,6 +170,19 @@ fn a_database_that_is_none_is_refused() {
     );
 }
 
+/// As `systemctl reload` does, whether or not there are certificates.
+#[tokio::test]
+async fn a_hangup_ends_no_gateway() {
+    let home = Home::new();
+    let server = Binary::serve(&home, &[]);
+    let pid = server.pid().to_string();
+    let hangup = Command::new("kill").args(["-HUP", &pid]).status();
+    assert!(hangup.unwrap().success());
+    read_to(&server, |line| line.to_string().contains("SIGHUP"));
+    server.api().await.community("a").await;
+    assert_eq!(server.terminate(), Some(0));
+}
+
 #[tokio::test]
 async fn two_servers_never_share_a_data_folder() {
     let folder = Home::on(Kind::Sqlite);

@@ -4,9 +4,11 @@
 mod in_doubt;
 mod outage;
 mod over_tls;
+mod slow;
 mod standby;
 
 use std::{
+    os::unix::fs::symlink,
     path::Path,
     process::Command,
     thread,
@@ -38,11 +40,21 @@ fn serve(home: &Home, data: &Path) -> Command {
     command
 }
 
-/// The one line with which a start is refused.
-fn refusal(command: &mut Command) -> String {
+/// What a start that is refused says, with its log.
+fn refused(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
+    [output.stdout, output.stderr]
+        .map(|said| String::from_utf8(said).unwrap())
+        .concat()
+}
+
+/// The one line with which a start is refused.
+fn refusal(command: &mut Command) -> String {
+    why(&refused(command))
+}
+
+fn why(said: &str) -> String {
     let mut errors = said.lines().filter(|line| line.starts_with("error: "));
     let line = errors.next().expect("it says why").to_owned();
     assert_eq!(errors.next(), None, "{said}");
@@ -120,8 +132,10 @@ fn a_start_waits_for_its_database_no_longer_than_it_is_told() {
     cluster.stop("fast");
     let begun = Instant::now();
     let mut command = serve(&home, &home.data());
-    let line = refusal(command.args(["--database-wait", "2s"]));
+    let said = refused(command.args(["--database-wait", "2s"]));
     assert!(begun.elapsed() >= 2 * SECOND && begun.elapsed() < 20 * SECOND);
+    assert!(said.contains("waiting for the database"), "{said}");
+    let line = why(&said);
     assert!(
         line.starts_with("error: --database-url (METAGOV_DATABASE_URL): ")
             && line.contains("--database-wait"),
@@ -192,29 +206,6 @@ async fn a_read_only_database_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_database_is_waited_for() {
-    let cluster = Cluster::start(&[]);
-    let home = Home::at(cluster.url());
-    let gateway = Binary::serve(&home, &[]);
-    let api = gateway.api().await;
-    home.run(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-         'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
-         CREATE TRIGGER slow BEFORE INSERT ON community EXECUTE FUNCTION slow()",
-    )
-    .await;
-    let begun = Instant::now();
-    let calls = (0..3).map(|number| {
-        let api = api.clone();
-        async move { create(&api, &format!("c{number}")).await }
-    });
-    let (created, listed) = tokio::join!(futures::future::join_all(calls), read(&api));
-    assert!(created.iter().all(Result::is_ok), "{created:?}");
-    assert!(listed.is_ok());
-    assert!(begun.elapsed() >= 2 * SECOND);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn who_finds_no_connection_is_told_so() {
     let cluster = Cluster::start(&[]);
     let home = Home::at(cluster.url());
@@ -277,27 +268,31 @@ fn a_password_is_not_said() {
 #[test]
 fn a_file_that_another_gateway_uses_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/one.db?mode=rwc", folder.path().display());
-    let start = |data: &str| {
+    let start = |data: &str, file: &str| {
+        let url = format!("sqlite://{}/{file}?mode=rwc", folder.path().display());
         let mut command = Binary::command(&["serve"]);
         command
             .env("METAGOV_DATA_DIR", folder.path().join(data))
             .env("METAGOV_LISTEN", "127.0.0.1:0")
             .env("METAGOV_PUBLIC_LISTEN", "127.0.0.1:0")
-            .env("METAGOV_DATABASE_URL", &url);
+            .env("METAGOV_DATABASE_URL", url);
         command
     };
-    let mut first = start("a").spawn().unwrap();
+    let mut first = start("a", "one.db").spawn().unwrap();
     let begun = Instant::now();
     while !folder.path().join("a/admin.token").exists() {
         assert!(begun.elapsed() < PATIENCE);
         thread::sleep(SECOND / 20);
     }
-    let line = refusal(&mut start("b"));
+    // However it is called.
+    symlink("one.db", folder.path().join("link.db")).unwrap();
+    let refused = ["one.db", "link.db"].map(|file| refusal(&mut start("b", file)));
     first.kill().unwrap();
     first.wait().unwrap();
-    assert!(
-        line.contains("another gateway uses") && line.contains("one.db"),
-        "{line}"
-    );
+    for line in refused {
+        assert!(
+            line.contains("another gateway uses") && line.contains("one.db"),
+            "{line}"
+        );
+    }
 }

@@ -53,7 +53,7 @@ async fn ready(endpoint: &str) -> (StatusCode, Value) {
 }
 
 /// Every sample: its name with its labels, and its value.
-async fn scrape(endpoint: &str, token: &str) -> BTreeMap<String, f64> {
+pub(crate) async fn scrape(endpoint: &str, token: &str) -> BTreeMap<String, f64> {
     let answer = ask(endpoint, "/metrics", token).await;
     assert_eq!(answer.status(), StatusCode::OK);
     let text = answer.text().await.unwrap();

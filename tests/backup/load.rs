@@ -12,7 +12,7 @@ use metagov_proto::v1::ProcessState;
 use serde_json::{Value, json};
 
 use super::{backup, file::Lines, new_home, restore};
-use crate::harness::{Api, Gateway, Home, Kind};
+use crate::harness::{Api, Gateway};
 
 const WRITERS: usize = 6;
 const BACKUPS: usize = 5;
@@ -32,7 +32,7 @@ async fn write(api: Api, writer: usize, vote: String, stop: Arc<AtomicBool>) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_is_a_consistent_prefix() {
-    let gateway = Gateway::start_in(Home::on(Kind::Sqlite), |_| (), vec![]).await;
+    let gateway = Gateway::start().await;
     gateway.api.community("hall").await;
     gateway.api.enable("hall", "ballot", json!({})).await;
     let question = json!({"title": "Which?", "options": ["a", "b"]});

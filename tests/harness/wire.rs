@@ -1,11 +1,11 @@
-//! A way to Postgres that can be cut at the worst moment: when a COMMIT is done, and
-//! before its answer is heard.
+//! A way to Postgres that can be cut at the worst moment, when a COMMIT is done and before
+//! its answer is heard; and one on which each question takes long.
 
 use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     word: &'static str,
     away: Duration,
     was_cut: Arc<AtomicBool>,
+    /// How many milliseconds each question takes.
+    slow: Arc<AtomicU64>,
     /// Whether all are cut off.
     cut: watch::Sender<bool>,
 }
@@ -52,6 +54,7 @@ impl Wire {
             word,
             away,
             was_cut: Arc::default(),
+            slow: Arc::default(),
             cut: watch::Sender::new(false),
         };
         tokio::spawn(wire.clone().serve(listener));
@@ -66,6 +69,17 @@ impl Wire {
     /// Whether that has happened.
     pub(crate) fn was_cut(&self) -> bool {
         self.was_cut.load(Ordering::Relaxed)
+    }
+
+    /// To a cluster, and never cut.
+    pub(crate) async fn whole(cluster: &Cluster) -> Self {
+        Self::to(cluster, "a word that nobody says", Duration::ZERO).await
+    }
+
+    /// From now on each question takes so long, but for the first of a session.
+    pub(crate) fn slow_down(&self, to: Duration) {
+        let millis = u64::try_from(to.as_millis()).unwrap();
+        self.slow.store(millis, Ordering::Relaxed);
     }
 
     async fn serve(self, listener: TcpListener) {
@@ -89,7 +103,7 @@ impl Wire {
             return;
         };
         let (mut asked, mut answered) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-        let (mut has_word, mut is_last) = (false, false);
+        let (mut has_word, mut is_last, mut is_first) = (false, false, true);
         loop {
             tokio::select! {
                 read = client.read(&mut asked) => {
@@ -97,6 +111,10 @@ impl Wire {
                     let said = &asked[..bytes];
                     has_word |= holds(said, self.word);
                     is_last |= has_word && !self.was_cut() && holds(said, "COMMIT");
+                    if !std::mem::take(&mut is_first) {
+                        let slow = Duration::from_millis(self.slow.load(Ordering::Relaxed));
+                        tokio::time::sleep(slow).await;
+                    }
                     if server.write_all(said).await.is_err() { return }
                 }
                 read = server.read(&mut answered) => {

@@ -72,6 +72,14 @@ def test_prometheus_takes_its_configuration_and_the_alerts(tmp_path):
 
 
 @needs("promtool")
+def test_alerts_come_when_they_should(tmp_path):
+    for name in ("alerts.yaml", "alerts_test.yaml"):
+        source = DEPLOY if name == "alerts.yaml" else ROOT / "tests" / "python"
+        (tmp_path / name).write_text((source / name).read_text())
+    run("promtool", "test", "rules", tmp_path / "alerts_test.yaml")
+
+
+@needs("promtool")
 def test_the_metrics_are_in_the_format_of_prometheus(gateway):
     request = urllib.request.Request(f"http://{gateway.address}/metrics")
     request.add_header("Authorization", f"Bearer {gateway.token}")

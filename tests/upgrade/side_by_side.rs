@@ -130,3 +130,30 @@ async fn a_step_that_cannot_be_taken_is_named_and_leaves_nothing() {
     let server = Binary::serve(&home, &[]);
     assert_eq!(server.terminate(), Some(0));
 }
+
+/// It waits for somebody in the midst of the last step, and is killed there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_killed_half_way_leaves_whole_steps_for_the_next() {
+    let home = Home::bare_on(Kind::Postgres);
+    let outside = home.database().await;
+    let other = outside.begin().await.unwrap();
+    let same = "CREATE TABLE replica (somebody text)";
+    other.execute_unprepared(same).await.unwrap();
+    let mut command = Binary::command(&["migrate"]);
+    let mut killed = home.let_in(&mut command).spawn().unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let until = Instant::now() + PATIENCE;
+    while home.ask::<i64>(waiting).await != [1] {
+        assert!(Instant::now() < until, "it does not come so far");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    other.rollback().await.unwrap();
+    let server = Binary::serve(&home, &[]);
+    let taken: Vec<i64> = home.ask("SELECT count(*) FROM seaql_migrations").await;
+    assert_eq!(taken, [4]);
+    server.api().await.community("a").await;
+    assert_eq!(server.terminate(), Some(0));
+}
