@@ -201,21 +201,28 @@ class Checker:
 
     def _take(self, line: dict[str, Any], log: Log, tally: dict[str, Tally]) -> None:
         call, phase = line["call"], line["phase"]
-        if call == "watch" and phase == "got":
-            name = line["stream"]
-            stream = self.streams.setdefault(name, Stream(name, line["wanted"]))
-            stream.take(line, log, tally)
-            # A resume counts once the gateway has answered it.
-            self.resumes += stream.resumed
-            stream.resumed = False
-        elif call == "watch" and phase == "intent" and line.get("after"):
-            self.streams[line["stream"]].resumed = True
+        if call == "watch" and phase in ("intent", "got"):
+            self._take_watch(line, log, tally)
         elif call == "hook":
             self._take_hook(line)
         elif call == "start":
             self._take_start(line)
         elif call == "reuse" and phase == "ack":
             self.reused.append(line["request"])
+
+    def _take_watch(self, line: dict[str, Any], log: Log, tally: dict[str, Tally]) -> None:
+        name = line["stream"]
+        if name not in self.streams:
+            # From the intent on: one that never gets anything is to be missed at the end.
+            self.streams[name] = Stream(name, line["wanted"])
+        stream = self.streams[name]
+        if line["phase"] == "got":
+            stream.take(line, log, tally)
+            # A resume counts once the gateway has answered it.
+            self.resumes += stream.resumed
+            stream.resumed = False
+        elif line.get("after"):
+            stream.resumed = True
 
     def _take_hook(self, line: dict[str, Any]) -> None:
         number = line["number"]

@@ -23,7 +23,7 @@ from typing import Any, Callable, Iterator
 
 from . import dump, postgres
 from .records import Records
-from .server import Client, Gateway
+from .server import Client, Gateway, NotServing
 
 # The number of a property that has none: it is checked in every run.
 EVERY_RUN = 0
@@ -180,9 +180,12 @@ class World:
                 raise
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *raised) -> None:
         for gateway in self.gateways:
             gateway.kill()
+        if any(isinstance(error, NotServing) for error in raised):
+            # Its log and its database are all that says why.
+            self.keep()
         if not self._kept:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -175,7 +175,8 @@ class Load:
 
     def changes(self) -> None:
         """A community with two processes and two identities, which are merged, made and
-        deleted: changes of several events."""
+        deleted: changes of several events. What was told of it is blank then, so two are
+        merged in the garden, too."""
         name = f"gone-{next(self._names)}"
         with self.client() as client, self.world.records.call("change", community=name):
             made = community_pb2.CreateCommunityRequest(
@@ -185,15 +186,8 @@ class Load:
             enable(client, "ballot", community=name)
             for _ in range(2):
                 self._vote(client, name, community=name)
-            made = identity_pb2.CreateIdentityRequest(community_id=name)
-            one, other = (
-                client.identities.CreateIdentity(made, timeout=SECONDS).identity.identity_id
-                for _ in range(2)
-            )
-            merged = identity_pb2.MergeIdentitiesRequest(
-                primary_identity_id=one, secondary_identity_id=other
-            )
-            client.identities.MergeIdentities(merged, timeout=SECONDS)
+            self._merge(client, name)
+            self._merge(client, GARDEN)
             deleted = community_pb2.DeleteCommunityRequest(community_id=name)
             client.communities.DeleteCommunity(deleted, timeout=SECONDS)
 
@@ -211,6 +205,17 @@ class Load:
             answer["answer"] = self._vote(client, request, request_id=request)
             answered = True
         return answered
+
+    def _merge(self, client: Client, community: str) -> None:
+        made = identity_pb2.CreateIdentityRequest(community_id=community)
+        one, other = (
+            client.identities.CreateIdentity(made, timeout=SECONDS).identity.identity_id
+            for _ in range(2)
+        )
+        merged = identity_pb2.MergeIdentitiesRequest(
+            primary_identity_id=one, secondary_identity_id=other
+        )
+        client.identities.MergeIdentities(merged, timeout=SECONDS)
 
     def _reuse(self, request: str) -> None:
         with self.client() as client, self.world.records.call("reuse", request=request):
@@ -251,7 +256,7 @@ class Load:
                 request.after_cursor = cursor
             else:
                 request.start_at = event_pb2.START_AT_EARLIEST
-            self.world.records.write("intent", "watch", stream=name, after=cursor)
+            self.world.records.write("intent", "watch", stream=name, wanted=wanted, after=cursor)
             try:
                 with Client(address, self.world.token) as client:
                     stream = client.events.WatchEvents(request)

@@ -23,6 +23,7 @@ from typing import Any
 
 from . import ROOT, postgres
 from .harness import EVERY_RUN, HARNESSES, CannotRun, Context, Finding, Harness, violations
+from .server import NotServing
 
 STATE = ROOT / "target" / "proof" / "state"
 # What decides about the numbers.
@@ -174,16 +175,35 @@ def run(
             state.cannot = str(why)
             say(f"NOT RUN {harness.name} on {database}: {why}")
             break
-        except Exception:
-            # Not a finding: the harness, or what it needs, is broken.
+        except Exception as error:
             broken += 1
-            state.broken.append(traceback.format_exc(limit=-3))
-            state.broken = state.broken[-5:]
-            say(f"BROKEN {harness.name} on {database}:\n{traceback.format_exc()}")
+            if isinstance(error, NotServing) and error.blamed:
+                findings = never_back(harness, error)
+                state.add(findings, cx.numbers)
+                for line in violations(findings):
+                    say(f"VIOLATED by {harness.name} on {database}: {line} (see {cx.folder})")
+            else:
+                # Not a finding: the harness, or what it needs, is broken.
+                state.broken.append(f"{first_line(error)}\n{traceback.format_exc(limit=-3)}")
+                state.broken = state.broken[-5:]
+                say(f"BROKEN {harness.name} on {database}:\n{traceback.format_exc()}")
             if broken >= MAX_BROKEN:
                 break
     state.save()
     return state
+
+
+def never_back(harness: Harness, error: NotServing) -> list[Finding]:
+    """R20: a gateway that was killed does not serve again. R1: if it ended, nobody gets at
+    what it had stored."""
+    properties = ["R1", "R20"] if error.ended and "R1" in harness.required else ["R20"]
+    said = str(error).splitlines()
+    return [Finding(it, 1, 1, 1, [f"{said[0]} {said[-1]}"]) for it in properties]
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without what it quotes: a gateway's log, for one."""
+    return "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
 
 
 def progress(harness: Harness, state: State, share: float) -> str:

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway import free_port
+from gateway import free_port, is_taken
 from metagov.v1 import (
     access_pb2_grpc,
     action_pb2_grpc,
@@ -44,13 +44,25 @@ STUBS = {
 
 
 class NotServing(RuntimeError):
-    """The gateway ended, or did not serve in time."""
+    """The gateway ended, or did not serve in time. Whether it ended, and whether it is to
+    blame: one that served before has to come back by itself."""
+
+    def __init__(self, why: str, ended: bool = False, blamed: bool = False):
+        super().__init__(why)
+        self.ended = ended
+        self.blamed = blamed
+
+
+def is_busy() -> bool:
+    """Whether others keep this machine busy, too: more wants to run than the proof's own
+    few processes."""
+    return os.getloadavg()[0] > 3 * (os.cpu_count() or 1)
 
 
 class Client:
     """The stubs of one address. A channel of its own, so that a dead one is not kept."""
 
-    def __init__(self, address: str, token: str):
+    def __init__(self, address: str, token: str, more: Sequence[tuple[str, Any]] = ()):
         options = [
             ("grpc.enable_http_proxy", 0),
             # A gateway that comes back is noticed at once.
@@ -58,6 +70,7 @@ class Client:
             ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 100),
             ("grpc.use_local_subchannel_pool", 1),
+            *more,
         ]
         self.channel = grpc.insecure_channel(address, options)
         self.token = token
@@ -112,6 +125,7 @@ class Gateway:
         self.child: subprocess.Popen | None = None
         # How long the last start took until it served.
         self.start_seconds = 0.0
+        self._has_served = False
 
     def start(self, wait: bool = True, **settings: str) -> "Gateway":
         """Starts it with settings beside its own, and waits until it serves."""
@@ -136,6 +150,7 @@ class Gateway:
         if wait:
             self.wait_until_serving()
             self.start_seconds = time.monotonic() - begun
+            self._has_served = True
         return self
 
     def command(self) -> list[str]:
@@ -202,6 +217,20 @@ class Gateway:
                 except grpc.RpcError:
                     pass
                 if not self.is_alive or time.monotonic() > deadline:
-                    tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-                    raise NotServing(f"the gateway does not serve. Its log ends:\n{tail}")
+                    raise self._not_serving(patience)
                 time.sleep(0.01)
+
+    def _not_serving(self, patience: float) -> NotServing:
+        """Why it does not serve, with the end of its log."""
+        code = self.child.poll()
+        ended = code is not None
+        if ended:
+            why = f"the gateway ended with {code} instead of serving"
+            # Neither whoever killed it nor a stranger at its address is its own fault.
+            foreign = code == -signal.SIGKILL or is_taken(self.address) or is_taken(self.public_address)
+        else:
+            why = f"the gateway does not serve after {patience:g} s"
+            foreign = is_busy()
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        blamed = self._has_served and not foreign
+        return NotServing(f"{why}. Its log ends:\n{tail}", ended, blamed)

@@ -99,6 +99,12 @@ def test_a_stream_that_does_not_get_to_the_end_is_seen():
     assert any(f.property == "R8" and f.violated for f in found)
 
 
+def test_a_stream_that_never_says_anything_is_seen():
+    asked = {"phase": "intent", "call": "watch", "stream": "s", "wanted": READER, "after": ""}
+    found = Checker().finish([asked], log(GARDEN))
+    assert any(f.property == "R8" and f.violated for f in found)
+
+
 def test_an_acknowledged_hook_that_is_gone_is_seen():
     lines = [hook("intent", 7), hook("ack", 7)]
     assert "R1" in violated(lines, log(GARDEN))

@@ -93,6 +93,8 @@ class Clock:
     """The wall clock of one gateway, as libfaketime lets it see it."""
 
     LIBRARY = "libfaketimeMT.so.1"
+    # The file is looked at once in each second.
+    SEEN_AFTER = 1.2
 
     def __init__(self, gateway: Gateway):
         self._file = gateway.folder / "clock"
@@ -101,8 +103,8 @@ class Clock:
         gateway.settings |= {
             "LD_PRELOAD": str(library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            # Else it looks at the file every ten seconds only.
-            "FAKETIME_CACHE_DURATION": "1",
+            # So many whole seconds it does not look at the file; else it is ten.
+            "FAKETIME_CACHE_DURATION": "0",
             # A jump is one of the wall clock.
             "DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -115,6 +117,12 @@ class Clock:
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset:+d}\n")
         new.replace(self._file)
+        self._set_at = time.monotonic()
+
+    @property
+    def unseen(self) -> float:
+        """How many seconds it takes until what was set has come to the gateway."""
+        return max(0.0, self._set_at + self.SEEN_AFTER - time.monotonic())
 
 
 def library() -> Path:

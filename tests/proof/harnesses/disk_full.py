@@ -10,8 +10,10 @@ import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Iterator
 
 import grpc
@@ -134,7 +136,7 @@ def _cycle(world: World, tally: Tally, stage, acked: list[int], stream: _Stream)
 
     def deliver(text: str = TEXT) -> int:
         post = len(acked) + 1_000_000 * (1 + tally.checked)
-        status = drive.deliver(world.gateway, installation, forum.url, post, text)
+        status = _hook(world, installation, forum, post, text).status
         if status == 200:
             acked.append(post)
         return status
@@ -150,7 +152,7 @@ def _cycle(world: World, tally: Tally, stage, acked: list[int], stream: _Stream)
             break
         _fill(filler)
     tally.expect(status == 503, f"a hook on a full disk is answered {status}")
-    answer = _hook(world, installation, forum)
+    answer = _hook(world, installation, forum, 5, TEXT)
     tally.expect(answer.status == 503, f"a hook on a full disk is answered {answer.status}")
     tally.expect(answer.headers.get("retry-after") is not None, "503 without Retry-After")
     try:
@@ -182,8 +184,12 @@ def _cycle(world: World, tally: Tally, stage, acked: list[int], stream: _Stream)
         tally.expect(post in stored, f"post {post} was answered 200 and is gone")
 
 
-def _hook(world: World, installation, forum):
-    return drive.deliver_answer(world.gateway, installation, forum.url, 5, TEXT)
+def _hook(world: World, installation, forum, post: int, text: str):
+    """Delivers a post; the answer, or what stands for none."""
+    try:
+        return drive.deliver_answer(world.gateway, installation, forum.url, post, text)
+    except (OSError, HTTPException) as error:
+        return SimpleNamespace(status=type(error).__name__, headers={})
 
 
 def _fill(filler: Path) -> None:

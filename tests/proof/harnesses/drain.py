@@ -68,10 +68,10 @@ def drain(cx: Context) -> Iterator[list[Finding]]:
                     gateway.start()
                     if replicas > 1:
                         time.sleep(0.3)
-            for fault in load.faults if replicas > 1 else []:
-                tally.expect(False, f"a call failed in a rolling restart: {fault}")
-            tally.checked += load.calls
             if replicas > 1:
+                # Of one gateway alone the calls may fail: nobody else takes them.
+                tally.checked += load.calls
+                tally.faults += [f"a call failed in a rolling restart: {fault}" for fault in load.faults]
                 cx.measure("calls in a rolling restart", load.calls)
                 cx.measure("failed calls in a rolling restart", len(load.faults))
             voters = {row["voter"] for row in world.dump().rows("ballot")}

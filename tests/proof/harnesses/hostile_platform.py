@@ -6,7 +6,6 @@ and OUTCOME_UNKNOWN in any doubt.
 """
 
 import random
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +19,8 @@ from metagov.v1 import action_pb2
 from .. import drive
 from ..harness import Context, Finding, Tally, World, harness
 from ..hostile import FAULTS, SOUND, Hostile
+from ..server import Gateway
+from ..trouble import Trouble
 
 # Requests of each kind in one iteration.
 EACH, FEW = 25, 4
@@ -27,6 +28,10 @@ CALL_TIMEOUT = 0.2
 STEP_TIMEOUT = 1.0
 # A claim that a kill left behind holds until the step's time-out and its margin.
 LEASE = STEP_TIMEOUT + 15.0
+# Each that is told to wait a second makes the others of its installation wait, too.
+ASKS = 40
+# One that was asked for so often, each `ASKS` a lease later than the last, has no answer.
+MOST_ASKS = 10 * ASKS
 WORKERS = 32
 KILLED = 0.25
 
@@ -42,10 +47,17 @@ class Request:
     attempts: int = 0
     # Not before this monotonic time.
     again: float = 0.0
+    # How many effects of it were seen when it was last looked at.
+    took: int = 0
+    is_judged: bool = False
 
     @property
     def is_settled(self) -> bool:
         return self.told != ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_settled or self.attempts >= MOST_ASKS
 
 
 @harness("H8", "hostile-platform", required={"R14": 5000 * len(FAULTS)}, weight=1.5)
@@ -72,29 +84,37 @@ def hostile_platform(cx: Context) -> Iterator[list[Finding]]:
                 installations[name] = made.installation_id
         # From now on nobody listens there.
         effects = _Effects(forums, gone)
+        requests: list[Request] = []
         waiting: list[Request] = []
-        number = 0
+        counted = 0
         while True:
             for fault in [*FAULTS, SOUND]:
                 for _ in range(FEW if cx.is_brief else EACH):
-                    number += 1
-                    waiting.append(Request(fault, f"{fault}-{number}"))
+                    requests.append(Request(fault, f"{fault}-{len(requests) + 1}"))
+                    waiting.append(requests[-1])
             cx.random.shuffle(waiting)
             # What a kill leaves behind is waited for longer than a sample takes.
             kills = not cx.is_brief and cx.random.random() < KILLED
-            with _Trouble(world, kills, cx.random):
+            victim, after = cx.random.choice(world.gateways), cx.random.uniform(0.05, 1.5)
+            with Trouble(lambda _: kills and _kill(victim, after)):
                 _pursue_all(world, waiting, installations)
-            settled = [request for request in waiting if request.is_settled]
-            waiting = [request for request in waiting if not request.is_settled]
+            over = [request for request in waiting if request.is_over]
+            waiting = [request for request in waiting if not request.is_over]
             if cx.is_over or len(waiting) > 10 * EACH * len(FAULTS):
                 # What a kill left behind is known once its lease has run out.
                 time.sleep(max(0.0, max((r.again for r in waiting), default=0) - time.monotonic()))
                 _pursue_all(world, waiting, installations)
-                settled, waiting = settled + waiting, []
-            tally = Tally("R14", done=sum(1 for r in settled if r.fault != SOUND))
-            for request in settled:
+                over, waiting = over + waiting, []
+            tally = Tally("R14", done=0)
+            for request in over:
                 _judge(tally, request, effects)
-            _ask_again(world, tally, cx.random.sample(settled, min(10, len(settled))), installations, effects)
+                cx.measure(f"calls for an action, platform: {request.fault}", request.attempts)
+            _look_again(tally, requests, effects)
+            # In the order in which they were made: none is left out since it takes long.
+            while counted < len(requests) and requests[counted].is_judged:
+                tally.done += requests[counted].fault != SOUND
+                counted += 1
+            _ask_again(world, tally, cx.random.sample(over, min(10, len(over))), installations, effects)
             if tally.faults:
                 world.keep()
             yield [tally.finding()]
@@ -112,7 +132,8 @@ class _Effects:
 
 def _judge(tally: Tally, request: Request, effects: _Effects) -> None:
     # A slow platform may be at it still.
-    took = effects.of(request)
+    took = request.took = effects.of(request)
+    request.is_judged = True
     tally.expect(took <= 1, f"{request.name}: {took} effects, told {request.told!r}")
     if request.told == "ok":
         tally.expect(took == 1, f"{request.name}: told OK without an effect")
@@ -122,6 +143,15 @@ def _judge(tally: Tally, request: Request, effects: _Effects) -> None:
         tally.expect(False, f"{request.name}: no answer after {request.attempts} attempts")
     else:
         tally.expect(took == 0, f"{request.name}: took effect, told {request.told}")
+
+
+def _look_again(tally: Tally, requests: list[Request], effects: _Effects) -> None:
+    """No second effect has come since a request was last looked at, be it judged or not."""
+    for request in requests:
+        took = effects.of(request)
+        if took > max(1, request.took):
+            tally.expect(False, f"{request.name}: {took} effects by now, told {request.told!r}")
+        request.took = took
 
 
 def _ask_again(world, tally, some: list[Request], installations, effects: _Effects) -> None:
@@ -158,8 +188,7 @@ def _pursue_all(world: World, requests: list[Request], installations: dict) -> N
 
 def _pursue(clients, request: Request, installations, rng: random.Random) -> None:
     """Asks with one id until there is an answer that stays, or it must wait."""
-    # Each that is told to wait a second makes the others of its installation wait, too.
-    for _ in range(40):
+    for _ in range(ASKS):
         # Some clients go away at a random moment.
         patience = rng.uniform(0.001, 0.3) if rng.random() < 0.4 else 10.0
         _once(rng.choice(clients), request, installations, patience)
@@ -195,24 +224,8 @@ def _once(client, request: Request, installations, patience: float) -> None:
             request.told = reason
 
 
-class _Trouble:
+def _kill(victim: Gateway, after: float) -> None:
     """Kills a gateway in the midst of it, and starts it again."""
-
-    def __init__(self, world: World, kills: bool, rng: random.Random):
-        self._world = world
-        self._victim = rng.choice(world.gateways) if kills else None
-        self._after = rng.uniform(0.05, 1.5)
-
-    def __enter__(self) -> None:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def __exit__(self, *_) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
-        if self._victim is None:
-            return
-        time.sleep(self._after)
-        self._victim.kill()
-        self._victim.start()
+    time.sleep(after)
+    victim.kill()
+    victim.start()

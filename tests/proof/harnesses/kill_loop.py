@@ -1,12 +1,12 @@
 """H1: the gateway is killed at any moment, again and again, under load."""
 
-import os
 import time
 from typing import Iterator
 
 from ..checker import Checker
 from ..harness import EVERY_RUN, Context, Finding, Tally, World, harness
 from ..load import Load, loaded, settle
+from ..server import is_busy
 
 # So many kills to a world; then a fresh one, whose dumps are small again.
 KILLS = 25
@@ -15,7 +15,8 @@ LONGEST = 1.5
 # A start that takes longer is a violation (R20).
 READY = 5.0
 
-# The places that `server/src/proof.rs` names, and at which pass at the latest it dies there.
+# The places that `server/src/proof.rs` names, and at which pass at the latest it dies there;
+# those of the trimming are in `trim.py`, where there is something to trim.
 PLACES = {
     "before-commit": 30,
     "after-commit": 30,
@@ -26,8 +27,6 @@ PLACES = {
     "after-hook-answer": 30,
     "before-call-answer": 30,
     "after-call-answer": 30,
-    "before-trim": 1,
-    "after-trim": 1,
 }
 
 
@@ -86,16 +85,11 @@ def restart(world: World, ready: Tally, **settings: str) -> None:
     gateway.start(**settings)
     if is_busy():
         # Then a start says more of the machine than of the gateway.
+        ready.done = 0
         world.cx.measure("restart to ready, the machine being busy, s", gateway.start_seconds)
         return
     world.cx.measure("restart to ready under load, s", gateway.start_seconds)
     ready.expect(gateway.start_seconds <= READY, f"ready after {gateway.start_seconds:.2f} s")
-
-
-def is_busy() -> bool:
-    """Whether others keep this machine busy, too: more wants to run than the proof's own
-    few processes."""
-    return os.getloadavg()[0] > 3 * (os.cpu_count() or 1)
 
 
 @harness(
@@ -116,8 +110,18 @@ def kill_loop(cx: Context) -> Iterator[list[Finding]]:
             world.gateway.kill()
             ready = Tally("R20")
             restart(world, ready)
-            yield [*watched.check(), ready.finding(), watched.surprises()]
+            found = watched.check()
+            measure_stored(cx, found)
+            yield [*found, ready.finding(), watched.surprises()]
         yield without_done(watched.finish())
+
+
+def measure_stored(cx: Context, found: list[Finding]) -> None:
+    """How much there was to lose, and how much of it was lost."""
+    for finding in found:
+        if finding.property == "R1":
+            cx.measure("hooks acked from kill to kill", finding.checked)
+            cx.measure("hooks acked from kill to kill, lost", finding.violated)
 
 
 def without_done(found: list[Finding]) -> list[Finding]:
@@ -130,9 +134,9 @@ def without_done(found: list[Finding]) -> list[Finding]:
 
 @harness("H1", "failpoints", required={"R1": 500, "R9": EVERY_RUN, "R20": EVERY_RUN}, weight=2.0)
 def failpoints(cx: Context) -> Iterator[list[Finding]]:
-    """The gateway dies at each place where it commits, sends, answers or trims; one that it
-    never reaches fails the run."""
-    with cx.world(event_retention="1m") as world, loaded(world) as load:
+    """The gateway dies at each place where it commits, sends or answers; one that it never
+    reaches fails the run."""
+    with cx.world() as world, loaded(world) as load:
         watched = Watched(world, load)
         load.read()
         load.write(writers(load))

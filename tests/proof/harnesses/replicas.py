@@ -9,7 +9,8 @@ from .kill_loop import Watched, without_done
 
 REPLICAS = 3
 ITERATIONS = 20
-# Half of those who write dawdle inside of their transactions, in milliseconds.
+# How long the first of them dawdles inside of its transactions, in milliseconds: a third of
+# what is written.
 DAWDLE = 20
 
 

@@ -1,81 +1,153 @@
 """H1, R10: old events are removed all the time, while slow readers read them."""
 
+import itertools
 import re
 import threading
 import time
+from contextlib import contextmanager
 from typing import Iterator
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from metagov.v1 import event_pb2
 
-from ..checker import position
+from ..checker import Log, contiguous, position
 from ..harness import Context, Finding, Tally, World, harness
-from ..load import loaded
+from ..load import Load, loaded
+from ..server import Client
+from .kill_loop import dies, restart
 
 ITERATIONS, SECONDS = 10, 2.0
-READERS = 6
+# Of each kind.
+READERS = 3
+# How long a reader of a stream looks away, in seconds: longer than events are kept, and
+# than it takes to fill what the connection has room for.
+LOOK_AWAY = 0.8
+# A post of which few fill what a connection has room for, so that a stream stands still
+# as soon as nobody reads it.
+LONG = "long " * 1000
+# Nearly everything is read from the table, and the trimming comes between the check of a
+# cursor and the read, but not each time: some reads must get what they ask for.
+DAWDLE = "before-table-read=sleep@50"
+SLOW = {"trim_millis": "100", "ring_events": "2", "failpoints": DAWDLE}
+# Where the gateway dies, and at which pass at the latest: after some seconds.
+PLACES = {"before-trim": 20, "after-trim": 20}
+KILLS = 10
+# What a client hears of a gateway that was killed.
+AWAY = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INTERNAL,
+)
 
 
 class Reader(threading.Thread):
-    """Reads from the earliest cursor, so slowly that the trimming catches up."""
+    """Reads the log page by page, so slowly that the trimming catches up. It goes on after
+    its last cursor, or after the one that it is given when that is refused."""
 
-    def __init__(self, world: World, pause: float):
+    def __init__(self, world: World, pause: float, is_killed: bool):
         super().__init__(daemon=True)
         self._world = world
         self._pause = pause
+        self._is_killed = is_killed
         self._over = threading.Event()
-        # Each run: from which cursor, what it got, and the error that ended it.
-        self.runs: list[tuple[int, list[int], list[str]]] = []
-        self.faults: list[str] = []
+        # Where it goes on, and the place of that; unset until it has begun.
+        self._cursor = ""
+        self._place: int | None = None
+        # Whether that cursor came with a refusal and was not tried yet.
+        self._is_given = False
+        self.pages = 0
+        # How often it was refused, and then got on with what it was given.
         self.expired = 0
+        # How often that befell a stream which had delivered something.
+        self.overtaken = 0
+        self.faults: list[str] = []
 
     def run(self) -> None:
-        start = None
-        with self._world.client() as client:
+        # A window that grows would take in all that is to be missed.
+        small = [("grpc.http2.bdp_probe", 0)]
+        with Client(self._world.gateway.address, self._world.token, small) as client:
             while not self._over.is_set():
-                start = self._read(client, start)
+                try:
+                    self._read(client)
+                except grpc.RpcError as error:
+                    self._refused(error)
 
     def end(self) -> None:
         self._over.set()
         self.join(timeout=10)
 
-    def _read(self, client, start: str | None) -> str | None:
-        """Lists page by page until its cursor is refused; the cursor that it is given."""
+    def _read(self, client) -> None:
+        """Reads one page."""
         request = event_pb2.ListEventsRequest(page_size=3)
-        if start:
-            request.after_cursor = start
+        self._go_on(request)
+        self._take(client.events.ListEvents(request, timeout=10))
+        self._over.wait(self._pause)
+
+    def _go_on(self, request) -> None:
+        if self._cursor:
+            request.after_cursor = self._cursor
         else:
             request.start_at = event_pb2.START_AT_EARLIEST
-        place = position(start) if start else None
-        while not self._over.is_set():
-            try:
-                page = client.events.ListEvents(request, timeout=10)
-            except grpc.RpcError as error:
-                return self._refused(error)
-            got = [position(event.cursor) for event in page.events]
-            if place is not None and got and got[0] != place + 1:
-                self.faults.append(f"after {place} came {got[0]}, and no error")
-            for earlier, later in zip(got, got[1:]):
-                if later != earlier + 1:
-                    self.faults.append(f"after {earlier} came {later} in one page")
-            place = position(page.cursor)
-            request = event_pb2.ListEventsRequest(page_size=3, after_cursor=page.cursor)
-            self.runs.append((place, got, []))
-            self._over.wait(self._pause)
-        return None
 
-    def _refused(self, error: grpc.RpcError) -> str | None:
-        """The cursor that goes with the refusal; it has to work."""
-        if error.code() != grpc.StatusCode.OUT_OF_RANGE:
-            if not self._over.is_set():
-                self.faults.append(f"{error.code().name}: {error.details()}")
-            return None
+    def _take(self, page) -> None:
+        """All that stands between the place reached and the new one has to be there."""
+        got = [position(event.cursor) for event in page.events]
+        reached = position(page.cursor)
+        place = self._place
+        if place is None:
+            place = got[0] - 1 if got else reached
+        if reached < place or got != list(range(place + 1, reached + 1)):
+            self.faults.append(f"after {place} and up to {reached} came {got[:10]}, and no error")
+        self._got_on()
+        self._cursor, self._place = page.cursor, reached
+        self.pages += 1
+
+    def _got_on(self) -> None:
+        """What a refusal gave it works: then the refusal was an honest one."""
+        self.expired += self._is_given
+        self._is_given = False
+
+    def _refused(self, error: grpc.RpcError) -> None:
+        """With a refusal goes a cursor, which has to be of a later place."""
         earliest = earliest_cursor(error)
-        self.expired += 1
-        if earliest is None:
-            self.faults.append("CURSOR_EXPIRED without an earliest_cursor")
-        return earliest
+        if error.code() != grpc.StatusCode.OUT_OF_RANGE or earliest is None:
+            is_away = self._is_killed and error.code() in AWAY
+            if not is_away and not self._over.is_set():
+                self.faults.append(f"{error.code().name}, earliest {earliest}: {error.details()}")
+            self._over.wait(0.05)
+            return
+        place = position(earliest)
+        if self._place is not None and place <= self._place:
+            self.faults.append(f"{self._place} has expired, and the earliest is {place}")
+        else:
+            self._got_on()
+        self._cursor, self._place, self._is_given = earliest, place, True
+
+
+class Watcher(Reader):
+    """Reads the log as a stream, and looks away after each pause."""
+
+    def _read(self, client) -> None:
+        request = event_pb2.WatchEventsRequest(heartbeat_interval=Duration(seconds=1))
+        self._go_on(request)
+        stream = client.events.WatchEvents(request)
+        looked, begun = time.monotonic(), self.pages
+        try:
+            for batch in stream:
+                self._take(batch)
+                if self._over.is_set():
+                    break
+                if time.monotonic() > looked + self._pause:
+                    self._over.wait(LOOK_AWAY)
+                    looked = time.monotonic()
+        except grpc.RpcError as error:
+            self.overtaken += error.code() == grpc.StatusCode.OUT_OF_RANGE and self.pages > begun
+            raise
+        finally:
+            stream.cancel()
 
 
 def earliest_cursor(error: grpc.RpcError) -> str | None:
@@ -87,28 +159,77 @@ def earliest_cursor(error: grpc.RpcError) -> str | None:
     return None
 
 
+class Readers:
+    """Some of each kind, with what they have found since they were asked last."""
+
+    def __init__(self, readers: list[Reader]):
+        self._readers = readers
+        self._told = {"pages": 0, "expired": 0, "overtaken": 0}
+
+    def add_to(self, tally: Tally) -> None:
+        """Adds what they compared, and what was wrong."""
+        tally.checked += self.since("pages")
+        for reader in self._readers:
+            while reader.faults:
+                tally.faults.append(reader.faults.pop(0))
+
+    def since(self, what: str) -> int:
+        """By how much a number of theirs has grown."""
+        now = sum(getattr(reader, what) for reader in self._readers)
+        before, self._told[what] = self._told[what], now
+        return now - before
+
+
+@contextmanager
+def reading(world: World, load: Load, is_killed: bool = False) -> Iterator[Readers]:
+    """Readers of a log that is written all the time."""
+    numbers = itertools.count(1)
+    load.write({lambda: post(load, next(numbers)): 3})
+    readers: list[Reader] = []
+    for number in range(READERS):
+        pause = 0.01 + 0.2 * number
+        readers += [Reader(world, pause, is_killed), Watcher(world, pause, is_killed)]
+    for reader in readers:
+        reader.start()
+    try:
+        yield Readers(readers)
+    finally:
+        for reader in readers:
+            reader.end()
+
+
+def post(load: Load, number: int) -> None:
+    """A long post; what is not taken is not looked for."""
+    if not load.forum.post(load.gateway(), number, LONG):
+        time.sleep(0.05)
+
+
 @harness("H1", "trim", required={"R10": 2000}, weight=1.0)
 def trim(cx: Context) -> Iterator[list[Finding]]:
     """Trimmed every 100 ms: a reader gets every event or CURSOR_EXPIRED, never a hole."""
-    # Nearly everything is read from the table, and the trimming comes between the check of
-    # a cursor and the read, but not each time: some reads must get what they ask for.
-    slow = {"ring_events": "2", "failpoints": "before-table-read=sleep@50"}
-    with cx.world(trim_millis="100", **slow) as world, loaded(world) as load:
-        load.write({load.posts: 3})
-        readers = [Reader(world, 0.01 + 0.1 * i) for i in range(READERS)]
-        for reader in readers:
-            reader.start()
-        try:
-            for _ in range(ITERATIONS):
-                time.sleep(SECONDS)
-                tally = Tally("R10", done=0)
-                for reader in readers:
-                    runs, reader.runs = reader.runs, []
-                    tally.done, reader.expired = tally.done + reader.expired, 0
-                    tally.checked += len(runs)
-                    tally.faults += reader.faults
-                    reader.faults = []
-                yield [tally.finding()]
-        finally:
-            for reader in readers:
-                reader.end()
+    with cx.world(**SLOW) as world, loaded(world) as load, reading(world, load) as readers:
+        for _ in range(ITERATIONS):
+            time.sleep(SECONDS)
+            tally = Tally("R10", done=readers.since("expired"))
+            readers.add_to(tally)
+            cx.measure(f"streams that the trimming overtook within {SECONDS:g} s", readers.since("overtaken"))
+            yield [tally.finding()]
+
+
+@harness("H1", "trim-kills", required={"R10": 50}, weight=0.5)
+def trim_kills(cx: Context) -> Iterator[list[Finding]]:
+    """The gateway dies before or after it removes old events: no hole, neither for readers
+    nor in the log; a place that it never reaches fails the run."""
+    with cx.world(**SLOW) as world, loaded(world) as load, reading(world, load, True) as readers:
+        for _, (place, most) in zip(range(KILLS), itertools.cycle(PLACES.items())):
+            tally, ready = Tally("R10"), Tally("R20")
+            time.sleep(SECONDS / 2)
+            world.gateway.kill()
+            armed = f"{place}=kill@{cx.random.randint(1, most)}"
+            tally.expect(dies(world, f"{DAWDLE},{armed}"), f"the gateway never came to {armed}")
+            world.gateway.kill()
+            contiguous(Log(world.dump()), tally)
+            restart(world, ready)
+            cx.measure(f"kills {place}", 1)
+            readers.add_to(tally)
+            yield [tally.finding(), ready.finding()]

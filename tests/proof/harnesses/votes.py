@@ -155,7 +155,9 @@ def _closes(client, process: str) -> bool:
 
 
 def _check(tally: Tally, vote: Vote, found) -> None:
-    process = next(row for row in found.rows("process") if row["id"] == vote.process)
+    process = next((row for row in found.rows("process") if row["id"] == vote.process), None)
+    if not tally.expect(process is not None, f"{vote.process} was started, and has no row"):
+        return
     if not tally.expect(process["state"] == "completed", f"{vote.process} is {process['state']}"):
         return
     kept = {
@@ -188,5 +190,5 @@ def _check(tally: Tally, vote: Vote, found) -> None:
         said["voter_count"] == len(kept), f"{vote.process}: {said['voter_count']} of {len(kept)} voters"
     )
     # The event that everybody saw says the same.
-    last = [it for _, it in drive.process_events(found) if it["id"] == vote.process][-1]
-    tally.expect(last["tally"] == said, f"{vote.process}: the last event says otherwise")
+    told = [it["tally"] for _, it in drive.process_events(found) if it["id"] == vote.process]
+    tally.expect(told[-1:] == [said], f"{vote.process}: the last event says otherwise")
