@@ -15,13 +15,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{
-    Gateway,
-    replica::{Slots, Under},
-    signals,
-};
+use super::{Gateway, replica::Under, signals};
 use crate::{
-    error::{Error, Result, Trouble},
+    error::{Error, Result, Thing, Trouble},
     metrics::metrics,
     model::{
         DeliveryId, FailReason, Installation, InstallationId, Process, ProcessError, ProcessId,
@@ -78,10 +74,9 @@ impl Gateway {
     pub async fn do_chores(self: Arc<Self>, mut closing: watch::Receiver<bool>) {
         let (end, ended) = watch::channel(false);
         let living = tokio::spawn(self.clone().stay_alive(ended));
-        let slots = Arc::new(Slots::default());
         let mut trimmed: Option<tokio::time::Instant> = None;
         loop {
-            let next = match self.do_due(&slots).await {
+            let next = match self.do_due().await {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "the chores cannot read what is due");
@@ -104,7 +99,7 @@ impl Gateway {
         }
         if !self.store.is_alone() {
             // Another would do it a second time.
-            while !slots.is_idle() {
+            while !self.slots.is_idle() {
                 self.wake.notified().await;
             }
             end.send_replace(true);
@@ -129,10 +124,14 @@ impl Gateway {
     }
 
     /// Claims and begins what is due; how long until the next is.
-    async fn do_due(self: &Arc<Self>, slots: &Arc<Slots>) -> Result<Duration> {
+    async fn do_due(self: &Arc<Self>) -> Result<Duration> {
         let mut next = Duration::MAX;
         for work in Work::DUE {
-            let Some(wanted) = slots.room(work) else {
+            let Ok(by) = self.claimer(work) else {
+                // It must first begin anew.
+                return Ok(AGAIN);
+            };
+            let Some(wanted) = self.slots.room(work, by) else {
                 continue;
             };
             let now = match is(Bug::LocalClock) {
@@ -146,10 +145,9 @@ impl Gateway {
                 next = next.min(due.since(now));
                 continue;
             }
-            let replica = self.replica()?;
             let claimed = self
                 .store
-                .write(async move |tx| claims::claim_due(tx, replica, work, &wanted).await);
+                .write(async move |tx| claims::claim_due(tx, work, &wanted).await);
             let claimed = claimed.await?;
             next = match claimed.is_empty() {
                 // Another is just claiming it, or this one must first begin anew.
@@ -158,7 +156,7 @@ impl Gateway {
                 false => Duration::ZERO,
             };
             for claim in claimed {
-                self.run(slots, claim, self.clone().do_claimed(claim));
+                self.run(claim, self.clone().do_claimed(claim));
             }
         }
         Ok(next)
