@@ -40,6 +40,12 @@ use crate::{
 pub(super) const MAX_ATTEMPTS: i32 = 10;
 /// How long it is tried to close a process whose close_time has come.
 const CLOSE_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How often at least: a gateway that was away for a day has not tried yet. On time it is
+/// half as much again in that day, so the rest takes most of a day, too.
+const CLOSE_TRIES: i64 = 100;
+/// The shortest and the longest time between two tries.
+const FIRST_AGAIN: Duration = Duration::from_secs(1);
+const CLOSE_AGAIN: Duration = Duration::from_secs(600);
 /// How long answers to request ids are kept.
 const KEEP_REQUESTS: Duration = Duration::from_secs(24 * 3600);
 /// The longest sleep; also how soon a clock that jumped is noticed.
@@ -185,6 +191,8 @@ impl Gateway {
     }
 
     /// Closes a process whose close_time has come; tries so for a day.
+    /// Nothing is left to do if the process is gone, but if its plugin or its installation
+    /// is: then the process stays due.
     async fn close_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let closed = match self.close(id, "its close_time has come", under).await {
             // The platform closes it by itself: ask whether it has.
@@ -193,7 +201,9 @@ impl Gateway {
         };
         match closed {
             Ok(()) => Ok(()),
-            Err(Error::Done { .. } | Error::NotFound(_)) => self.let_go(under).await,
+            Err(Error::Done { .. } | Error::NotFound(Thing::Process(_))) => {
+                self.let_go(under).await
+            }
             Err(Error::ClaimLost) => Err(Error::ClaimLost),
             Err(error) => self.close_later(id, error, under).await,
         }
@@ -218,7 +228,9 @@ impl Gateway {
         let process = processes::find(&self.store, id).await?;
         let since = process.close_time.unwrap_or(process.update_time);
         let late = self.store.now().since(since);
-        if late > CLOSE_FOR {
+        // Each claim is a try.
+        let tries = under.claim.map_or(0, |claim| claim.number);
+        if late > CLOSE_FOR && tries >= CLOSE_TRIES {
             let reason = match error {
                 Error::Platform {
                     trouble: Trouble::Rejected { .. },
@@ -230,8 +242,10 @@ impl Gateway {
             let failed = ProcessError { reason, message };
             return self.fail(id, failed, under).await;
         }
-        // Half of what has passed, so that the tries thin out by themselves.
-        let wait = (late / 2).clamp(Duration::from_secs(1), Duration::from_secs(600));
+        // Half of what has passed, so that the tries thin out by themselves; but who comes
+        // late begins as one who is on time.
+        let doubled = backoff(FIRST_AGAIN, i32::try_from(tries - 1).unwrap_or(i32::MAX));
+        let wait = (late / 2).min(doubled).clamp(FIRST_AGAIN, CLOSE_AGAIN);
         self.store
             .write(async move |tx| {
                 under.check(tx).await?;
@@ -244,7 +258,7 @@ impl Gateway {
     async fn refresh_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let error = match self.refresh(id, under).await {
             Ok(()) => return Ok(()),
-            Err(Error::NotFound(_)) => return self.let_go(under).await,
+            Err(Error::NotFound(Thing::Process(_))) => return self.let_go(under).await,
             Err(Error::ClaimLost) => return Err(Error::ClaimLost),
             Err(error) => error,
         };
