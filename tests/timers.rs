@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use metagov::plugins::kit::Plugin;
 use metagov_proto::v1::{
     ChangeKind, GetInstallationRequest, Installation, InstallationChanged, Process, ProcessState,
     WatchProcessRequest, event::Payload,
@@ -158,6 +159,92 @@ async fn closing_is_tried_until_the_platform_is_back() {
         tries,
         "it is not closed again"
     );
+}
+
+/// The same gateway with these plugins of the tests, as if it had been away for more than
+/// a day, and something more had happened to its processes.
+async fn a_day_later(gateway: Gateway, plugins: Vec<Plugin>, more: &str) -> Gateway {
+    let config = gateway.config();
+    let home = gateway.stop().await;
+    let long_ago = "close_time = close_time - 90000000000, timer_time = timer_time - 90000000000";
+    home.run(&format!("UPDATE process SET {long_ago} {more}"))
+        .await;
+    Gateway::open(home, config, plugins).await
+}
+
+/// A vote that cannot be closed, and is due long after this.
+async fn that_is_not_closed(gateway: &Gateway) -> (Stand, Process) {
+    let stand = Stand::open().await;
+    stand.enable(&gateway.api, "co-op").await;
+    stand.says("POST /close", ResponseTemplate::new(503));
+    let open_for = Duration::from_secs(600);
+    let started = start_until(&gateway.api, "stand.vote", open_for).await;
+    (stand, started)
+}
+
+#[tokio::test]
+async fn closing_is_tried_more_than_once_by_who_comes_a_day_late() {
+    let gateway = that_waits().await;
+    let (stand, started) = that_is_not_closed(&gateway).await;
+    let gateway = a_day_later(gateway, vec![stand::plugin()], "").await;
+    stand.hears("POST /close", 3).await;
+    stand.says("POST /close", shown("closed", 9));
+    let closed = once_done(&gateway.api, &started.process_id).await;
+    assert_eq!(closed.state(), ProcessState::Completed);
+    assert_eq!(plain(closed.outcome), json!({"yes": 9}));
+}
+
+#[tokio::test]
+async fn what_could_not_be_closed_in_a_day_of_tries_has_failed() {
+    let gateway = that_waits().await;
+    let (_stand, started) = that_is_not_closed(&gateway).await;
+    let tried = ", claim_number = 150";
+    let gateway = a_day_later(gateway, vec![stand::plugin()], tried).await;
+    let failed = once_done(&gateway.api, &started.process_id).await;
+    assert_eq!(failed.state(), ProcessState::Failed);
+    let error = failed.error.unwrap();
+    assert!(
+        error.message.starts_with("it could not be closed"),
+        "{error:?}"
+    );
+}
+
+/// It is not looked for again and again at once, and done when the plugin is there again.
+#[tokio::test]
+async fn a_process_whose_plugin_is_gone_stays_due_and_is_tried_ever_less() {
+    let gateway = that_waits().await;
+    let (stand, started) = that_is_not_closed(&gateway).await;
+    let gateway = a_day_later(gateway, vec![], ", refresh_time = 1").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let claims = "SELECT claim_number + refresh_claim_number FROM process";
+    let claims = gateway.home().ask::<i64>(claims).await[0];
+    assert!((2..10).contains(&claims), "claimed {claims} times");
+    stand.says("POST /close", shown("closed", 1));
+    let gateway = gateway.restart(vec![stand::plugin()]).await;
+    let closed = once_done(&gateway.api, &started.process_id).await;
+    assert_eq!(closed.state(), ProcessState::Completed);
+}
+
+/// Else the next one that fails would be waited for as long as after an outage.
+#[tokio::test]
+async fn an_answer_that_changes_nothing_ends_the_failures_before_it() {
+    let gateway = that_waits().await;
+    let (_stand, _) = that_is_not_closed(&gateway).await;
+    let config = gateway.config();
+    let home = gateway.stop().await;
+    home.run("UPDATE process SET refresh_failures = 9, refresh_time = 1")
+        .await;
+    let gateway = Gateway::open(home, config, vec![stand::plugin()]).await;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let asked = "SELECT refresh_failures FROM process WHERE refresh_time IS NULL";
+    let failures = loop {
+        if let [failures] = gateway.home().ask::<i32>(asked).await[..] {
+            break failures;
+        }
+        assert!(tokio::time::Instant::now() < until, "it is not asked");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(failures, 0);
 }
 
 #[tokio::test]

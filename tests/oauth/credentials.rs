@@ -1,6 +1,6 @@
 //! What was granted: renewed in time, once for all, kept, and forgotten.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metagov_proto::v1::{
     CheckInstallationRequest, DeleteCommunityRequest, DisablePluginRequest, Installation,
@@ -14,7 +14,7 @@ use super::{
     provider::steward,
     scene::{Scene, browser, install, plugins},
 };
-use crate::harness::{Home, Kind, fault};
+use crate::harness::{Cluster, Home, Kind, PATIENCE, Wire, fault};
 
 /// A scene whose community has enabled the plugin with a token of so many seconds.
 async fn enabled(life: u64) -> (Scene, Installation) {
@@ -94,6 +94,26 @@ async fn of_two_gateways_one_renews() {
     }
     assert_eq!(scene.provider.asked_for("refresh_token"), 1);
     assert_eq!(scene.provider.state().said_with.len(), 16);
+}
+
+/// The gateway lives on, and was not told that it is the one who renews.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_was_not_answered_holds_up_no_renewal() {
+    let cluster = Cluster::start(&[]);
+    let claim = "UPDATE \"credential\" SET \"claim_replica_id\"";
+    let wire = Wire::to(&cluster, claim, Duration::ZERO).await;
+    let scene = Scene::open_in(Home::at(wire.url()), |_| ()).await;
+    scene.provider.state().life = Some(3600);
+    scene.installs("commons", steward("north")).await;
+    expires(&scene).await;
+    let until = Instant::now() + PATIENCE;
+    // This one is told that the database is away; and each connection of before is found
+    // dead once.
+    while scene.say("plaza").await.is_err() {
+        assert!(Instant::now() < until, "they are not renewed");
+    }
+    assert!(wire.was_cut());
+    assert_eq!(scene.provider.asked_for("refresh_token"), 1);
 }
 
 /// The provider takes each refresh token once: one that was lost would end it all.

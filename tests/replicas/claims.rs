@@ -213,6 +213,20 @@ async fn a_replica_that_ends_gives_back_what_it_has() {
     assert_eq!(second.home().ask::<i64>(alive).await, [1]);
 }
 
+/// It took the thing for lost, since it was late by its own clock; by the database's it was
+/// not, and lives on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_under_a_gateway_that_lives_and_does_not_do_it_is_done() {
+    let (first, _second, stand) = two_with_stand().await;
+    let process = start_until(&first.api, "stand.vote", Duration::from_secs(3)).await;
+    let claimed = "UPDATE process SET claim_number = 7,
+        claim_replica_id = (SELECT id FROM replica LIMIT 1)";
+    first.home().run(claimed).await;
+    let closed = done(&first.api, &process.process_id).await;
+    assert_eq!(closed.state(), ProcessState::Completed);
+    assert_eq!(stand.heard("POST /close").await, 1);
+}
+
 /// On a database of its own one gateway needs no others to take over from itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_claimed_before_a_restart_is_done_after_it() {

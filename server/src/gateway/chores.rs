@@ -15,13 +15,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{
-    Gateway,
-    replica::{Slots, Under},
-    signals,
-};
+use super::{Gateway, replica::Under, signals};
 use crate::{
-    error::{Error, Result, Trouble},
+    error::{Error, Result, Thing, Trouble},
     metrics::metrics,
     model::{
         DeliveryId, FailReason, Installation, InstallationId, Process, ProcessError, ProcessId,
@@ -44,6 +40,12 @@ use crate::{
 pub(super) const MAX_ATTEMPTS: i32 = 10;
 /// How long it is tried to close a process whose close_time has come.
 const CLOSE_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How often at least: a gateway that was away for a day has not tried yet. On time it is
+/// half as much again in that day, so the rest takes most of a day, too.
+const CLOSE_TRIES: i64 = 100;
+/// The shortest and the longest time between two tries.
+const FIRST_AGAIN: Duration = Duration::from_secs(1);
+const CLOSE_AGAIN: Duration = Duration::from_secs(600);
 /// How long answers to request ids are kept.
 const KEEP_REQUESTS: Duration = Duration::from_secs(24 * 3600);
 /// The longest sleep; also how soon a clock that jumped is noticed.
@@ -78,10 +80,9 @@ impl Gateway {
     pub async fn do_chores(self: Arc<Self>, mut closing: watch::Receiver<bool>) {
         let (end, ended) = watch::channel(false);
         let living = tokio::spawn(self.clone().stay_alive(ended));
-        let slots = Arc::new(Slots::default());
         let mut trimmed: Option<tokio::time::Instant> = None;
         loop {
-            let next = match self.do_due(&slots).await {
+            let next = match self.do_due().await {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "the chores cannot read what is due");
@@ -104,7 +105,7 @@ impl Gateway {
         }
         if !self.store.is_alone() {
             // Another would do it a second time.
-            while !slots.is_idle() {
+            while !self.slots.is_idle() {
                 self.wake.notified().await;
             }
             end.send_replace(true);
@@ -129,10 +130,14 @@ impl Gateway {
     }
 
     /// Claims and begins what is due; how long until the next is.
-    async fn do_due(self: &Arc<Self>, slots: &Arc<Slots>) -> Result<Duration> {
+    async fn do_due(self: &Arc<Self>) -> Result<Duration> {
         let mut next = Duration::MAX;
         for work in Work::DUE {
-            let Some(wanted) = slots.room(work) else {
+            let Ok(by) = self.claimer(work) else {
+                // It must first begin anew.
+                return Ok(AGAIN);
+            };
+            let Some(wanted) = self.slots.room(work, by) else {
                 continue;
             };
             let now = match is(Bug::LocalClock) {
@@ -146,10 +151,9 @@ impl Gateway {
                 next = next.min(due.since(now));
                 continue;
             }
-            let replica = self.replica()?;
             let claimed = self
                 .store
-                .write(async move |tx| claims::claim_due(tx, replica, work, &wanted).await);
+                .write(async move |tx| claims::claim_due(tx, work, &wanted).await);
             let claimed = claimed.await?;
             next = match claimed.is_empty() {
                 // Another is just claiming it, or this one must first begin anew.
@@ -158,7 +162,7 @@ impl Gateway {
                 false => Duration::ZERO,
             };
             for claim in claimed {
-                self.run(slots, claim, self.clone().do_claimed(claim));
+                self.run(claim, self.clone().do_claimed(claim));
             }
         }
         Ok(next)
@@ -187,6 +191,8 @@ impl Gateway {
     }
 
     /// Closes a process whose close_time has come; tries so for a day.
+    /// Nothing is left to do if the process is gone, but if its plugin or its installation
+    /// is: then the process stays due.
     async fn close_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let closed = match self.close(id, "its close_time has come", under).await {
             // The platform closes it by itself: ask whether it has.
@@ -195,7 +201,9 @@ impl Gateway {
         };
         match closed {
             Ok(()) => Ok(()),
-            Err(Error::Done { .. } | Error::NotFound(_)) => self.let_go(under).await,
+            Err(Error::Done { .. } | Error::NotFound(Thing::Process(_))) => {
+                self.let_go(under).await
+            }
             Err(Error::ClaimLost) => Err(Error::ClaimLost),
             Err(error) => self.close_later(id, error, under).await,
         }
@@ -220,7 +228,9 @@ impl Gateway {
         let process = processes::find(&self.store, id).await?;
         let since = process.close_time.unwrap_or(process.update_time);
         let late = self.store.now().since(since);
-        if late > CLOSE_FOR {
+        // Each claim is a try.
+        let tries = under.claim.map_or(0, |claim| claim.number);
+        if late > CLOSE_FOR && tries >= CLOSE_TRIES {
             let reason = match error {
                 Error::Platform {
                     trouble: Trouble::Rejected { .. },
@@ -232,8 +242,10 @@ impl Gateway {
             let failed = ProcessError { reason, message };
             return self.fail(id, failed, under).await;
         }
-        // Half of what has passed, so that the tries thin out by themselves.
-        let wait = (late / 2).clamp(Duration::from_secs(1), Duration::from_secs(600));
+        // Half of what has passed, so that the tries thin out by themselves; but who comes
+        // late begins as one who is on time.
+        let doubled = backoff(FIRST_AGAIN, i32::try_from(tries - 1).unwrap_or(i32::MAX));
+        let wait = (late / 2).min(doubled).clamp(FIRST_AGAIN, CLOSE_AGAIN);
         self.store
             .write(async move |tx| {
                 under.check(tx).await?;
@@ -246,7 +258,7 @@ impl Gateway {
     async fn refresh_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let error = match self.refresh(id, under).await {
             Ok(()) => return Ok(()),
-            Err(Error::NotFound(_)) => return self.let_go(under).await,
+            Err(Error::NotFound(Thing::Process(_))) => return self.let_go(under).await,
             Err(Error::ClaimLost) => return Err(Error::ClaimLost),
             Err(error) => error,
         };

@@ -9,13 +9,17 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Gateway, mask, replica::Under, steps::only_read};
+use super::{
+    Gateway, mask,
+    replica::{Slot, Under},
+    steps::only_read,
+};
 use crate::{
     error::{Error, Result, Trouble},
     model::{Credentials, Installation, InstallationId},
     plugins::kit::{Call, Held, Plugin},
     store::{
-        claims::{self, Claim, Work},
+        claims::{self, Work},
         credentials, installations,
     },
 };
@@ -115,8 +119,8 @@ impl Gateway {
             if held.access_token != seen.access_token || self.is_fresh(&held) {
                 return Ok(held);
             }
-            if let Some(claim) = self.claim_credentials(id).await? {
-                return self.renew_claimed(id, seen, claim).await;
+            if let Some(slot) = self.claim_credentials(id).await? {
+                return self.renew_claimed(id, seen, slot).await;
             }
             if Instant::now() > until {
                 return Err(slow());
@@ -128,19 +132,22 @@ impl Gateway {
 
     /// One gateway renews at a time: many platforms take a refresh token only once. What
     /// it gets is kept even if it lost the claim meanwhile, unless there is newer.
-    async fn claim_credentials(&self, id: InstallationId) -> Result<Option<Claim>> {
-        let replica = self.replica().map_err(|_| slow())?;
-        self.store
-            .write(async move |tx| claims::claim_one(tx, replica, Work::Credentials, id.0).await)
-            .await
+    async fn claim_credentials(&self, id: InstallationId) -> Result<Option<Slot>> {
+        let by = self.claimer(Work::Credentials).map_err(|_| slow())?;
+        let claimed = self
+            .store
+            .write(async move |tx| claims::claim_one(tx, &by, Work::Credentials, id.0).await)
+            .await?;
+        Ok(claimed.map(|claim| Slot::take(&self.slots, claim)))
     }
 
     async fn renew_claimed(
         self: &Arc<Self>,
         id: InstallationId,
         seen: Credentials,
-        claim: Claim,
+        slot: Slot,
     ) -> Result<Credentials> {
+        let claim = slot.claim;
         let renewed = async {
             // The one who had the claim before may have renewed them.
             let held = find(self, id).await?;
@@ -160,7 +167,7 @@ impl Gateway {
         let (gateway, working) = (self.clone(), self.working.clone().try_read_owned());
         tokio::spawn(async move {
             gateway.surely_let_go(claim).await;
-            drop(working);
+            drop((slot, working));
         });
         renewed
     }

@@ -129,6 +129,8 @@ pub struct Gateway {
     watched: watched::Watched,
     audit: audit::Audit,
     life: replica::Life,
+    /// What is being done under claims.
+    slots: Arc<replica::Slots>,
     /// One step of a process at a time, as far as this gateway knows.
     locks: Locks<ProcessId>,
     /// One refresh of an installation's credentials at a time.
@@ -174,6 +176,7 @@ impl Gateway {
             plugins: by_name,
             http,
             life: replica::Life::new(settings.replica_lease),
+            slots: Arc::default(),
             settings,
             locks: Locks::default(),
             renewing: Locks::default(),

@@ -6,11 +6,14 @@
 //! under another id. What it then still writes is refused by the claim's number. A gateway
 //! that is alone on its database need not say anything.
 //!
+//! What it is doing under which claim it keeps in mind ([`Slots`]). A claim under its own
+//! id that it does not know of holds up nothing: it claims the thing anew.
+//!
 //! Where the database is so slow that to say so takes as long as the lease, the lease grows
 //! with it: else nobody would live long enough to do anything.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,7 +28,7 @@ use crate::{
     proof::{Bug, is},
     store::{
         Tx,
-        claims::{self, Claim, Replica, Wanted, Work},
+        claims::{self, Claim, Claimer, Replica, Wanted, Work},
         installations,
     },
 };
@@ -171,9 +174,15 @@ impl Gateway {
         }
     }
 
-    /// Its id for a new claim.
-    pub(super) fn replica(&self) -> Result<Uuid> {
+    fn replica(&self) -> Result<Uuid> {
         self.life.id().ok_or(Error::ClaimLost)
+    }
+
+    /// This gateway, for new claims of some work.
+    pub(super) fn claimer(&self, work: Work) -> Result<Claimer> {
+        let replica = self.replica()?;
+        let doing = self.slots.doing(work, replica);
+        Ok(Claimer { replica, doing })
     }
 
     /// Whether what is done under a claim may still reach a platform. It is asked before
@@ -212,11 +221,10 @@ impl Gateway {
     /// Runs a chore in a task of its own. When it is well done, the claim is given back.
     pub(super) fn run(
         self: &Arc<Self>,
-        slots: &Arc<Slots>,
         claim: Claim,
         chore: impl Future<Output = Result<()>> + Send + 'static,
     ) {
-        let slot = Slot::take(slots, claim);
+        let slot = Slot::take(&self.slots, claim);
         let gateway = self.clone();
         tokio::spawn(async move {
             let done = tokio::spawn(chore).await;
@@ -280,47 +288,55 @@ impl Under {
     }
 }
 
-/// How much is being done, by kind and installation.
+/// What is being done, by kind.
 #[derive(Default)]
 pub(super) struct Slots {
-    taken: Mutex<HashMap<Work, HashMap<InstallationId, usize>>>,
+    taken: Mutex<HashMap<Work, HashSet<Claim>>>,
 }
 
 impl Slots {
     /// What more may be claimed of a kind; `None` if nothing.
-    pub(super) fn room(&self, work: Work) -> Option<Wanted> {
+    pub(super) fn room(&self, work: Work, by: Claimer) -> Option<Wanted> {
         let taken = lock(&self.taken);
-        let Some(taken) = taken.get(&work) else {
-            return Some(wanted(SHARE, Vec::new()));
-        };
-        let free = SLOTS.saturating_sub(taken.values().sum());
-        let full = taken.iter().filter(|(_, count)| **count >= SHARE);
-        let full = full.map(|(id, _)| *id).collect();
-        (free > 0).then(|| wanted(free.min(SHARE), full))
+        let mut counts: HashMap<InstallationId, usize> = HashMap::new();
+        for claim in taken.get(&work).into_iter().flatten() {
+            *counts.entry(claim.installation_id).or_default() += 1;
+        }
+        let free = SLOTS.saturating_sub(counts.values().sum());
+        let full = counts.into_iter().filter(|(_, count)| *count >= SHARE);
+        let not_of = full.map(|(id, _)| id).collect();
+        let limit = free.min(SHARE) as u64;
+        (free > 0).then_some(Wanted { by, limit, not_of })
     }
 
-    /// Whether nothing is being done.
+    /// What of a kind is being done under an id.
+    fn doing(&self, work: Work, replica: Uuid) -> Vec<Uuid> {
+        let taken = lock(&self.taken);
+        let claims = taken.get(&work).into_iter().flatten();
+        // What is still done under an id of before is anybody's.
+        let own = claims.filter(|claim| claim.replica == replica);
+        own.map(|claim| claim.id).collect()
+    }
+
+    /// Whether nothing that was due is being done.
     pub(super) fn is_idle(&self) -> bool {
-        lock(&self.taken).values().all(HashMap::is_empty)
+        let taken = lock(&self.taken);
+        Work::DUE
+            .iter()
+            .all(|work| taken.get(work).is_none_or(HashSet::is_empty))
     }
-}
-
-fn wanted(limit: usize, not_of: Vec<InstallationId>) -> Wanted {
-    let limit = limit as u64;
-    Wanted { limit, not_of }
 }
 
 /// One that is taken; free again when it is dropped.
-struct Slot {
+pub(super) struct Slot {
     slots: Arc<Slots>,
-    claim: Claim,
+    pub(super) claim: Claim,
 }
 
 impl Slot {
-    fn take(slots: &Arc<Slots>, claim: Claim) -> Self {
+    pub(super) fn take(slots: &Arc<Slots>, claim: Claim) -> Self {
         let mut taken = lock(&slots.taken);
-        let of_kind = taken.entry(claim.work).or_default();
-        *of_kind.entry(claim.installation_id).or_default() += 1;
+        taken.entry(claim.work).or_default().insert(claim);
         drop(taken);
         let slots = slots.clone();
         Self { slots, claim }
@@ -331,13 +347,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = lock(&self.slots.taken);
         if let Some(of_kind) = taken.get_mut(&self.claim.work) {
-            let id = self.claim.installation_id;
-            let count = of_kind.get(&id).copied().unwrap_or(0);
-            if count > 1 {
-                of_kind.insert(id, count - 1);
-            } else {
-                of_kind.remove(&id);
-            }
+            of_kind.remove(&self.claim);
         }
     }
 }

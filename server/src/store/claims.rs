@@ -6,6 +6,11 @@
 //! has it, or a gateway whose own row ran out: so one that was killed is followed within
 //! seconds, however long it had wanted to take. Whoever was asleep meanwhile finds the
 //! number changed when it writes what it did ([`release`], [`hold`]), and writes nothing.
+//!
+//! A gateway that lives may not know of a claim of its own: the answer to its COMMIT was
+//! lost, or it had given the thing up, too late by its own clock and not by the
+//! database's. So it says what it is doing ([`Claimer`]); what else stands under its id
+//! is free for it, and the new claim's number again tells the old one from it.
 
 use sea_orm::{
     ConnectionTrait, ExprTrait, QueryResult,
@@ -108,7 +113,7 @@ impl Work {
 }
 
 /// A claim of one thing by one gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// What is to be done.
     pub work: Work,
@@ -119,12 +124,23 @@ pub struct Claim {
     /// Whose claim it is.
     pub replica: Uuid,
     /// The how manyth claim of the thing.
-    number: i64,
+    pub number: i64,
+}
+
+/// A gateway that claims some work.
+#[derive(Clone, Debug, Default)]
+pub struct Claimer {
+    /// Its id.
+    pub replica: Uuid,
+    /// What of that work it is doing under this id.
+    pub doing: Vec<Uuid>,
 }
 
 /// What to claim of some work.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    /// For this one.
+    pub by: Claimer,
     /// So many at most.
     pub limit: u64,
     /// Nothing of these installations.
@@ -134,9 +150,9 @@ pub struct Wanted {
 /// Claims what is due by now, longest due first. What another transaction has in its
 /// hands is left to it. Nothing, if this gateway's own time ran out: its claims would be
 /// free to all, and to itself, as soon as they are made.
-pub async fn claim_due(tx: &Tx, replica: Uuid, work: Work, wanted: &Wanted) -> Result<Vec<Claim>> {
+pub async fn claim_due(tx: &Tx, work: Work, wanted: &Wanted) -> Result<Vec<Claim>> {
     let place = work.place();
-    let mut due = free(&place, tx.now);
+    let mut due = free(&place, &wanted.by, tx.now);
     let now = match is(Bug::LocalClock) {
         true => Time::now(),
         false => tx.now,
@@ -146,17 +162,17 @@ pub async fn claim_due(tx: &Tx, replica: Uuid, work: Work, wanted: &Wanted) -> R
         .limit(wanted.limit)
         .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked);
     leave_out(&mut due, &place, wanted);
-    claim(tx, replica, work, due).await
+    claim(tx, wanted.by.replica, work, due).await
 }
 
 /// Claims one thing, due or not; `None` if another has it, it is gone, or this gateway's
 /// own time ran out.
-pub async fn claim_one(tx: &Tx, replica: Uuid, work: Work, id: Uuid) -> Result<Option<Claim>> {
+pub async fn claim_one(tx: &Tx, by: &Claimer, work: Work, id: Uuid) -> Result<Option<Claim>> {
     let place = work.place();
-    let mut one = free(&place, tx.now);
+    let mut one = free(&place, by, tx.now);
     one.and_where(Expr::col(place.id).eq(id))
         .lock(LockType::NoKeyUpdate);
-    Ok(claim(tx, replica, work, one).await?.pop())
+    Ok(claim(tx, by.replica, work, one).await?.pop())
 }
 
 async fn claim(tx: &Tx, replica: Uuid, work: Work, which: SelectStatement) -> Result<Vec<Claim>> {
@@ -182,7 +198,7 @@ async fn claim(tx: &Tx, replica: Uuid, work: Work, which: SelectStatement) -> Re
     rows.into_iter().map(read).collect()
 }
 
-/// When the next thing that nobody has is due.
+/// When the next thing that may be claimed is due.
 pub async fn next_due(
     at: &impl Rows,
     work: Work,
@@ -190,7 +206,7 @@ pub async fn next_due(
     now: Time,
 ) -> Result<Option<Time>> {
     let place = work.place();
-    let mut next = free(&place, now);
+    let mut next = free(&place, &wanted.by, now);
     next.column(place.due)
         .and_where(Expr::col(place.due).is_not_null())
         .order_by(place.due, Order::Asc)
@@ -251,14 +267,26 @@ fn is_held(place: &Place, claim: &Claim) -> SimpleExpr {
         .and(Expr::col(place.replica).eq(claim.replica))
 }
 
-/// The things that no gateway has that lives.
-fn free(place: &Place, now: Time) -> SelectStatement {
+/// The things that no gateway has that lives, or this one without knowing it.
+fn free(place: &Place, by: &Claimer, now: Time) -> SelectStatement {
     let nobody = Expr::col(place.replica).is_null();
+    let dead = Expr::col(place.replica).not_in_subquery(living(now));
     let mut free = Query::select();
     free.column(place.id)
         .from(place.table)
-        .and_where(nobody.or(Expr::col(place.replica).not_in_subquery(living(now))));
+        .and_where(nobody.or(dead).or(is_forgotten(place, by)));
     free
+}
+
+fn is_forgotten(place: &Place, by: &Claimer) -> SimpleExpr {
+    let own = Expr::col(place.replica).eq(by.replica);
+    let Some(last) = by.doing.last() else {
+        return own;
+    };
+    // Few lengths make few statements, which the database then knows already.
+    let mut doing = by.doing.clone();
+    doing.resize(doing.len().next_power_of_two(), *last);
+    own.and(Expr::col(place.id).is_not_in(doing))
 }
 
 /// The gateways that said lately enough that they run.

@@ -135,7 +135,8 @@ pub async fn list(at: &impl Rows, wanted: &Wanted, limit: u64) -> Result<Vec<Del
     Ok(rows.into_iter().map(read).collect())
 }
 
-/// Makes the pending deliveries of an installation due at once.
+/// Makes the deliveries of an installation due at once that only wait. Those that have
+/// failed are tried again in their own time, or they would soon have no tries left.
 pub async fn hurry(tx: &Tx, id: InstallationId) -> Result<()> {
     delivery::Entity::update_many()
         .col_expr(
@@ -144,6 +145,7 @@ pub async fn hurry(tx: &Tx, id: InstallationId) -> Result<()> {
         )
         .filter(delivery::Column::InstallationId.eq(id.0))
         .filter(delivery::Column::State.eq(word(DeliveryState::Pending)))
+        .filter(delivery::Column::AttemptCount.eq(0))
         .exec(tx.rows())
         .await
         .map_err(failed)?;

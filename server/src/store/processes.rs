@@ -283,10 +283,12 @@ pub async fn set_clock(tx: &Tx, id: ProcessId, clock: Clock, time: Option<Time>)
     Ok(())
 }
 
-/// Forgets what was to be asked by then. What became due later still is.
+/// Forgets what was to be asked by then, and how often that had failed. What became due
+/// later still is.
 pub async fn refreshed(tx: &Tx, id: ProcessId, asked: Time) -> Result<()> {
     process::Entity::update_many()
         .col_expr(process::Column::RefreshTime, Expr::value(None::<i64>))
+        .col_expr(process::Column::RefreshFailures, Expr::value(0))
         .filter(process::Column::Id.eq(id.0))
         .filter(process::Column::RefreshTime.lte(asked.0))
         .exec(tx.rows())

@@ -2,6 +2,7 @@
 
 mod opening;
 mod replicas;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 

@@ -32,19 +32,65 @@ async fn a_gateway_whose_time_ran_out_claims_nothing() {
             deliveries::insert_fetch(tx, InstallationId(living), &serde_json::json!({})).await
         });
         begin.await.unwrap();
-        let claim = async |replica| {
-            let wanted = claims::Wanted {
-                limit: 10,
-                not_of: Vec::new(),
-            };
-            let claimed = store.write(async move |tx| {
-                claims::claim_due(tx, replica, claims::Work::Fetch, &wanted).await
-            });
-            claimed.await.unwrap().len()
+        assert_eq!(claim(&store, late, &[]).await, []);
+        let claimed = claim(&store, living, &[]).await;
+        assert_eq!(claimed.len(), 1);
+        let again = claim(&store, living, &claimed).await;
+        assert_eq!(again, [], "it has it already");
+    }
+}
+
+/// What of the fetches that are due a gateway can claim that is doing these.
+async fn claim(store: &Store, replica: uuid::Uuid, doing: &[claims::Claim]) -> Vec<claims::Claim> {
+    let doing = doing.iter().map(|claim| claim.id).collect();
+    let wanted = claims::Wanted {
+        by: claims::Claimer { replica, doing },
+        limit: 10,
+        not_of: Vec::new(),
+    };
+    let work = claims::Work::Fetch;
+    let due = claims::next_due(store, work, &wanted, store.now()).await;
+    let is_due = due.unwrap().is_some();
+    let claimed = store.write(async move |tx| claims::claim_due(tx, work, &wanted).await);
+    let claimed = claimed.await.unwrap();
+    assert!(is_due || claimed.is_empty(), "nobody would look for it");
+    claimed
+}
+
+/// A claim of its own of which it was never told, or that it has given up.
+#[tokio::test]
+async fn what_a_gateway_does_not_know_that_it_has_is_free_for_it_alone() {
+    for place in places().await {
+        let store = open(&place).await;
+        let [own, other] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+        let begin = store.write(async move |tx| {
+            let until = tx.now.after(Duration::from_secs(60));
+            for id in [own, other] {
+                let version = "0";
+                claims::begin(tx, &claims::Replica { id, version }, until).await?;
+            }
+            for _ in 0..3 {
+                let of = InstallationId(own);
+                deliveries::insert_fetch(tx, of, &serde_json::json!({})).await?;
+            }
+            Ok(())
+        });
+        begin.await.unwrap();
+        let first = claim(&store, own, &[]).await;
+        assert_eq!(first.len(), 3);
+        assert_eq!(claim(&store, other, &[]).await, []);
+        assert_eq!(claim(&store, own, &first).await, []);
+        let again = claim(&store, own, &first[1..]).await;
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].id, again[0].number), (first[0].id, 2));
+        // Should somebody still do it under the old claim, nothing of that is written.
+        let (old, new) = (first[0], again[0]);
+        let release = async |claim| {
+            let released = store.write(async move |tx| claims::release(tx, &claim).await);
+            released.await
         };
-        assert_eq!(claim(late).await, 0);
-        assert_eq!(claim(living).await, 1);
-        assert_eq!(claim(living).await, 0, "it has it already");
+        assert_eq!(release(old).await, Err(Error::ClaimLost));
+        assert_eq!(release(new).await, Ok(()));
     }
 }
 
