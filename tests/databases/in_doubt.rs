@@ -27,3 +27,25 @@ async fn a_plugin_stays_set_up_whose_commit_was_not_answered() {
     assert_eq!(acceptance::installed(api).await, [made]);
     assert!(stage::told(&theatre).await.is_empty(), "it was torn down");
 }
+
+/// The one who asks goes away while the COMMIT waits, for a standby, say: what it keeps
+/// nobody can read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_commit_that_still_runs_will_keep_is_not_undone() {
+    let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
+    let wire = Wire::until_asked(&cluster, "INSERT INTO \"installation\"").await;
+    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let api = &gateway.api;
+    api.community("co-op").await;
+    let slow = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep(3); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON installation
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()";
+    gateway.home().run(slow).await;
+    let made = api
+        .enable("co-op", "stage", json!({ "url": theatre.uri() }))
+        .await;
+    assert!(wire.was_cut());
+    assert_eq!(acceptance::installed(api).await, [made]);
+    assert!(stage::told(&theatre).await.is_empty(), "it was torn down");
+}

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     model::{Installation, ProcessState},
     plugins::kit::{Held, Plugin},
-    store::{ALL, installations, processes},
+    store::{ALL, communities, installations, processes},
 };
 
 /// How long platforms are told that something is withdrawn, in all.
@@ -54,9 +54,9 @@ impl Gateway {
     pub(super) async fn undo_unless_kept(&self, new: &Installation, with: Option<Held>) -> bool {
         let until = Instant::now() + FAREWELL;
         loop {
-            match installations::find(&self.store, new.id).await {
-                Ok(_) => return true,
-                Err(Error::NotFound(_)) => break,
+            match self.keeps(new).await {
+                Ok(true) => return true,
+                Ok(false) => break,
                 Err(_) if Instant::now() < until => sleep(PAUSE).await,
                 Err(error) => {
                     let (plugin, id) = (&new.plugin, new.id);
@@ -65,6 +65,25 @@ impl Gateway {
                 }
             }
         }
+    /// Whether the database keeps a new installation. Its COMMIT may still be running, for
+    /// one whose connection was lost: that transaction holds the community until it ends.
+    async fn keeps(&self, new: &Installation) -> Result<bool> {
+        let (community, id) = (new.community_id.clone(), new.id);
+        match installations::find(&self.store, id).await {
+            Err(Error::NotFound(_)) => {}
+            found => return found.map(|_| true),
+        }
+        let kept = self.store.write(async move |tx| {
+            communities::take_to_delete(tx, &community).await?;
+            installations::find(tx, id).await
+        });
+        match kept.await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
         self.tear_down(new, Instant::now() + FAREWELL, with).await;
         false
     }
