@@ -1,5 +1,7 @@
 //! StartProcess: what it refuses, what the platform refuses, and what is under way.
 
+use std::time::Duration;
+
 use metagov_proto::v1::{
     DisablePluginRequest, ListProcessesRequest, Process, ProcessState, StartProcessRequest,
 };
@@ -312,4 +314,43 @@ async fn disabling_in_the_midst_of_a_start_cancels_it() {
     let process = api.process(&found.process_id).await.unwrap();
     assert_eq!(process.state(), ProcessState::Cancelled);
     assert_eq!(changes(api, &found.process_id).await.len(), 1);
+}
+
+/// The platform is slow to hear that the first is cancelled; others are started meanwhile,
+/// and the last one is not answered before all is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_starts_while_its_plugin_is_disabled_is_cancelled_too() {
+    let (gateway, stand) = with_stand().await;
+    let api = &gateway.api;
+    let vote = async |api: &Api| api.start("co-op", "stand.vote", json!({})).await;
+    let first = vote(api).await.unwrap();
+    let slow = shown("closed", 0).set_delay(Duration::from_secs(4));
+    stand.says("POST /cancel", slow);
+    let disable = DisablePluginRequest {
+        installation_id: first.installation_id.clone(),
+        etag: String::new(),
+    };
+    let disabler = api.clone();
+    let disabling =
+        tokio::spawn(async move { disabler.plugins().disable_plugin(disable).await.map(drop) });
+    stand.hears("POST /cancel", 1).await;
+    let second = vote(api).await.unwrap();
+    assert_eq!(second.state(), ProcessState::Open);
+    let slower = shown("open", 0).set_delay(Duration::from_secs(8));
+    stand.says("POST /start", slower);
+    let starter = api.clone();
+    let starting = tokio::spawn(async move { vote(&starter).await });
+    stand.hears("POST /start", 3).await;
+    disabling.await.unwrap().unwrap();
+    let all = list(api, ListProcessesRequest::default()).await;
+    assert_eq!(all.len(), 3);
+    for process in &all {
+        assert_eq!(process.state(), ProcessState::Cancelled, "{process:?}");
+        assert_eq!(process.end_reason, "the plugin stand was disabled");
+    }
+    let log = api.log().await.len();
+    let unknown = fault(starting.await.unwrap());
+    assert!(unknown.is(Code::Aborted, "OUTCOME_UNKNOWN"), "{unknown:?}");
+    assert_eq!(list(api, ListProcessesRequest::default()).await, all);
+    assert_eq!(api.log().await.len(), log, "and no event");
 }

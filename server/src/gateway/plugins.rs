@@ -9,7 +9,7 @@ use super::{
     replica::Under,
     requests::{self, Ask},
     signals,
-    teardown::FAREWELL,
+    teardown::{FAREWELL, cancel_late},
 };
 use crate::{
     error::{Error, Result, Thing, Trouble},
@@ -229,17 +229,27 @@ impl Gateway {
             gateway
                 .withdraw(&installation, Instant::now() + FAREWELL)
                 .await?;
-            gateway
+            let community = installation.community_id;
+            let late = gateway
                 .store
                 .write(async move |tx| {
                     let current = installations::take_to_delete(tx, id).await?;
                     check_etag(&etag, &current.etag)?;
                     deliveries::delete_all(tx, id).await?;
                     installations::delete(tx, id).await?;
+                    // Whoever has a process has its community, and may yet look up the
+                    // installation.
+                    let taken = communities::take_to_delete(tx, &community).await;
+                    taken.map_err(gone_with(id))?;
                     tx.event(changed(&current, Change::Deleted));
-                    Ok(())
+                    Ok(late)
+                    let late = cancel_late(tx, &current).await?;
                 })
-                .await
+                .await?;
+            for process_id in late {
+                tracing::warn!(%process_id, "the platform could not be told that the process is cancelled");
+            }
+            Ok(())
         };
         self.detached(work).await
     }
@@ -435,6 +445,14 @@ fn check_unmoved(old: &Installation, installed: &Installed) -> Result<()> {
         old.platform_id
     );
     Err(Error::Unsupported { plugin, why })
+}
+
+/// Whoever finds no community finds no installation either.
+fn gone_with(id: InstallationId) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::NotFound(_) => Error::NotFound(Thing::Installation(id)),
+        error => error,
+    }
 }
 
 async fn check_idle(tx: &Tx, installation: &Installation) -> Result<()> {
