@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use metagov_proto::v1::{ListProcessesRequest, ProcessState, StartProcessRequest};
 use serde_json::json;
+use tonic::Code;
 
 use crate::{
     acceptance,
-    harness::{Cluster, Gateway, Home, Wire},
+    harness::{Cluster, Gateway, Home, Wire, object},
     stage,
 };
 
@@ -48,4 +50,35 @@ async fn what_a_commit_that_still_runs_will_keep_is_not_undone() {
     assert!(wire.was_cut());
     assert_eq!(acceptance::installed(api).await, [made]);
     assert!(stage::told(&theatre).await.is_empty(), "it was torn down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_well_done_whose_commit_was_not_answered() {
+    let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
+    let wire = Wire::to(&cluster, "UPDATE \"process\"", Duration::ZERO).await;
+    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let api = &gateway.api;
+    api.community("co-op").await;
+    api.enable("co-op", "stage", json!({ "url": theatre.uri() }))
+        .await;
+    let play = StartProcessRequest {
+        community_id: "co-op".into(),
+        process_type: "stage.play".into(),
+        parameters: object(json!({ "title": "Hamlet" })),
+        request_id: "hamlet".into(),
+        ..Default::default()
+    };
+    let started = loop {
+        match api.start_request(play.clone()).await {
+            // Who reads it afterwards has lost the connection, too.
+            Err(away) if away.code() == Code::Unavailable => {}
+            started => break started.unwrap(),
+        }
+    };
+    assert!(wire.was_cut());
+    assert_eq!(started.state(), ProcessState::Open);
+    let all = ListProcessesRequest::default();
+    let all = api.processes().list_processes(all).await.unwrap();
+    assert_eq!(all.into_inner().processes, [started]);
+    assert_eq!(stage::told(&theatre).await, ["start"]);
 }

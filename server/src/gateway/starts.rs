@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Gateway,
-    advance::advance,
+    advance::{advance, end},
     replica::Under,
     requests::{self, Ask},
     signals,
@@ -112,7 +112,7 @@ impl Gateway {
                     .await
                 {
                     Ok(()) => Ok(()),
-                    Err(error) => Err(self.lose_started(id, installation.plugin, &error).await),
+                    Err(error) => self.lose_started(id, installation.plugin, &error).await,
                 }
             }
             Err(error @ Error::OutcomeUnknown { .. }) => {
@@ -153,16 +153,44 @@ impl Gateway {
         }
     }
 
-    /// Writes down that nobody knows whether a process was started.
-    async fn give_up(&self, id: ProcessId, unknown: &Error) {
-        let failed = ProcessError {
-            reason: FailReason::OutcomeUnknown,
-            message: unknown.to_string(),
-        };
-        if let Err(error) = self.fail(id, failed, Under::CALLER).await {
-            // Its lease runs out; then it counts as failed, too.
-            tracing::error!(process_id = %id, %error, "a lost start cannot be written down");
+    /// Writes down that nobody knows whether a process was started. How it stood then, if
+    /// that could be done.
+    async fn give_up(&self, id: ProcessId, unknown: &Error) -> Option<ProcessState> {
+        match self
+            .fail_start(id, unknown.to_string(), Under::CALLER)
+            .await
+        {
+            Ok(state) => Some(state),
+            Err(error) => {
+                // Its lease runs out; then it counts as failed, too.
+                tracing::error!(process_id = %id, %error, "a lost start cannot be written down");
+                None
+            }
         }
+    }
+
+    /// Marks a start as failed of which nobody knows what came of it. How the process
+    /// stood: whatever is more than a start was written down after all, and stays.
+    pub(super) async fn fail_start(
+        &self,
+        id: ProcessId,
+        message: String,
+        under: Under,
+    ) -> Result<ProcessState> {
+        let reason = FailReason::OutcomeUnknown;
+        let error = ProcessError { reason, message };
+        self.store
+            .write(async move |tx| {
+                under.check(tx).await?;
+                let process = processes::take(tx, id).await?;
+                if process.state == ProcessState::Starting {
+                    let mut next = process.clone();
+                    next.error = Some(error.clone());
+                    end(tx, &process, next, ProcessState::Failed).await?;
+                }
+                Ok(process.state)
+            })
+            .await
     }
 
     /// Writes down that a start is under way: the platform may hear us from now on.
@@ -246,13 +274,18 @@ impl Gateway {
 
     /// What to say of a process that its platform started and that cannot be kept, such
     /// as one with the key of another, or one that was abandoned meanwhile. A retry would
-    /// start a second one.
-    async fn lose_started(&self, id: ProcessId, plugin: String, error: &Error) -> Error {
-        tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
+    /// start a second one. It is well if it is kept, and only the answer to its COMMIT was
+    /// lost.
+    async fn lose_started(&self, id: ProcessId, plugin: String, error: &Error) -> Result<()> {
         let why = "the platform started it, and the gateway could not keep that".to_owned();
         let unknown = Error::OutcomeUnknown { plugin, why };
-        self.give_up(id, &unknown).await;
-        unknown
+        match self.give_up(id, &unknown).await {
+            Some(ProcessState::Open | ProcessState::Completed) => Ok(()),
+            _ => {
+                tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
+                Err(unknown)
+            }
+        }
     }
 }
 
