@@ -98,7 +98,7 @@ impl Gateway {
         starting: Starting,
         ask: Ask,
     ) -> Result<ProcessId> {
-        let process = self.record_start(&installation, id, &starting).await?;
+        let (installation, process) = self.record_start(&installation, id, &starting).await?;
         let start = Start {
             process_id: id,
             input: Value::Object(starting.parameters),
@@ -193,13 +193,14 @@ impl Gateway {
             .await
     }
 
-    /// Writes down that a start is under way: the platform may hear us from now on.
+    /// Writes down that a start is under way: the platform may hear us from now on. The
+    /// installation, too, as it stands then.
     async fn record_start(
         &self,
         installation: &Installation,
         id: ProcessId,
         starting: &Starting,
-    ) -> Result<Process> {
+    ) -> Result<(Installation, Process)> {
         let now = self.store.now();
         let title = starting.parameters.get("title").and_then(Value::as_str);
         let descriptor = self.process_descriptor(&starting.process_type)?;
@@ -224,16 +225,17 @@ impl Gateway {
             key: String::new(),
             private: Value::Null,
         };
-        let (recorded, lease) = (process.clone(), self.lease());
+        let lease = self.lease();
         self.store
             .write(async move |tx| {
-                // The community may be gone by now, with the installation.
-                communities::find(tx, &recorded.community_id).await?;
-                installations::find(tx, recorded.installation_id).await?;
-                processes::insert(tx, &recorded, tx.now.after(lease)).await
+                // The community may be gone by now, with the installation; or that may be
+                // on another platform, and moves no more once this is written.
+                communities::find(tx, &process.community_id).await?;
+                let current = installations::find(tx, process.installation_id).await?;
+                processes::insert(tx, &process, tx.now.after(lease)).await?;
+                Ok((current, process.clone()))
             })
-            .await?;
-        Ok(process)
+            .await
     }
 
     async fn record_started(
