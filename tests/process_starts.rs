@@ -1,5 +1,7 @@
 //! StartProcess: what it refuses, what the platform refuses, and what is under way.
 
+use std::time::Duration;
+
 use metagov_proto::v1::{
     DisablePluginRequest, ListProcessesRequest, Process, ProcessState, StartProcessRequest,
 };
@@ -9,7 +11,7 @@ use tonic::Code;
 use wiremock::ResponseTemplate;
 
 use crate::{
-    harness::{Api, Gateway, fault, object, plain},
+    harness::{Api, Gateway, Kind, PATIENCE, fault, object, plain},
     stand::{Stand, changes, shown, with_stand},
 };
 
@@ -312,4 +314,87 @@ async fn disabling_in_the_midst_of_a_start_cancels_it() {
     let process = api.process(&found.process_id).await.unwrap();
     assert_eq!(process.state(), ProcessState::Cancelled);
     assert_eq!(changes(api, &found.process_id).await.len(), 1);
+}
+
+/// The platform is slow to hear that the first is cancelled; others are started meanwhile,
+/// and the last one is not answered before all is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_starts_while_its_plugin_is_disabled_is_cancelled_too() {
+    let (gateway, stand) = with_stand().await;
+    let api = &gateway.api;
+    let vote = async |api: &Api| api.start("co-op", "stand.vote", json!({})).await;
+    let first = vote(api).await.unwrap();
+    let slow = shown("closed", 0).set_delay(Duration::from_secs(4));
+    stand.says("POST /cancel", slow);
+    let disable = DisablePluginRequest {
+        installation_id: first.installation_id.clone(),
+        etag: String::new(),
+    };
+    let disabler = api.clone();
+    let disabling =
+        tokio::spawn(async move { disabler.plugins().disable_plugin(disable).await.map(drop) });
+    stand.hears("POST /cancel", 1).await;
+    let second = vote(api).await.unwrap();
+    assert_eq!(second.state(), ProcessState::Open);
+    let slower = shown("open", 0).set_delay(Duration::from_secs(8));
+    stand.says("POST /start", slower);
+    let starter = api.clone();
+    let starting = tokio::spawn(async move { vote(&starter).await });
+    stand.hears("POST /start", 3).await;
+    disabling.await.unwrap().unwrap();
+    let all = list(api, ListProcessesRequest::default()).await;
+    assert_eq!(all.len(), 3);
+    for process in &all {
+        assert_eq!(process.state(), ProcessState::Cancelled, "{process:?}");
+        assert_eq!(process.end_reason, "the plugin stand was disabled");
+    }
+    let log = api.log().await.len();
+    let unknown = fault(starting.await.unwrap());
+    assert!(unknown.is(Code::Aborted, "OUTCOME_UNKNOWN"), "{unknown:?}");
+    assert_eq!(list(api, ListProcessesRequest::default()).await, all);
+    assert_eq!(api.log().await.len(), log, "and no event");
+}
+
+/// What the gateway that starts it does as soon as another has claimed it as lost.
+fn opens_when_claimed(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Sqlite => {
+            "CREATE TRIGGER late AFTER UPDATE OF claim_replica_id ON process
+             WHEN NEW.claim_replica_id IS NOT NULL BEGIN
+                UPDATE process SET state = 'open', revision = 1, lease_time = NULL;
+             END"
+        }
+        Kind::Postgres => {
+            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+                UPDATE process SET state = ''open'', revision = 1, lease_time = NULL;
+                RETURN NULL;
+             END';
+             CREATE TRIGGER late AFTER UPDATE OF claim_replica_id ON process FOR EACH ROW
+                WHEN (NEW.claim_replica_id IS NOT NULL) EXECUTE FUNCTION late()"
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_kept_after_all_is_not_lost() {
+    let (gateway, stand) = with_stand().await;
+    let (api, home) = (gateway.api.clone(), gateway.home());
+    let never = shown("open", 0).set_delay(Duration::from_secs(600));
+    stand.says("POST /start", never);
+    let starting = tokio::spawn(async move { api.start("co-op", "stand.vote", json!({})).await });
+    stand.hears("POST /start", 1).await;
+    home.run(opens_when_claimed(home.kind())).await;
+    assert_eq!(home.run("UPDATE process SET lease_time = 1").await, 1);
+    let given_back = "SELECT state FROM process WHERE claim_number > 0
+        AND claim_replica_id IS NULL";
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let state = loop {
+        if let Some(state) = home.ask::<String>(given_back).await.pop() {
+            break state;
+        }
+        assert!(tokio::time::Instant::now() < until, "nobody looks for it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(state, "open");
+    starting.abort();
 }

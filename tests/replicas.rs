@@ -3,6 +3,7 @@
 
 mod claims;
 mod identities;
+mod moves;
 mod nats;
 mod notifications;
 mod writes;

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use metagov_proto::v1::ProcessState;
+use metagov_proto::v1::{ListProcessesRequest, ProcessState, StartProcessRequest};
 use serde_json::json;
+use tonic::Code;
 
 use crate::{
     acceptance,
-    harness::{Cluster, Gateway, Home, PATIENCE, Wire},
+    harness::{Cluster, Gateway, Home, PATIENCE, Wire, object},
     stage,
     stand::{self, Stand},
 };
@@ -49,4 +50,57 @@ async fn a_timer_fires_once_whose_claim_was_not_answered() {
     }
     assert!(wire.was_cut());
     assert_eq!(stand.heard("POST /close").await, 1);
+}
+
+/// The one who asks goes away while the COMMIT waits, for a standby, say: what it keeps
+/// nobody can read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_commit_that_still_runs_will_keep_is_not_undone() {
+    let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
+    let wire = Wire::until_asked(&cluster, "INSERT INTO \"installation\"").await;
+    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let api = &gateway.api;
+    api.community("co-op").await;
+    let slow = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep(3); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON installation
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()";
+    gateway.home().run(slow).await;
+    let made = api
+        .enable("co-op", "stage", json!({ "url": theatre.uri() }))
+        .await;
+    assert!(wire.was_cut());
+    assert_eq!(acceptance::installed(api).await, [made]);
+    assert!(stage::told(&theatre).await.is_empty(), "it was torn down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_well_done_whose_commit_was_not_answered() {
+    let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
+    let wire = Wire::to(&cluster, "UPDATE \"process\"", Duration::ZERO).await;
+    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let api = &gateway.api;
+    api.community("co-op").await;
+    api.enable("co-op", "stage", json!({ "url": theatre.uri() }))
+        .await;
+    let play = StartProcessRequest {
+        community_id: "co-op".into(),
+        process_type: "stage.play".into(),
+        parameters: object(json!({ "title": "Hamlet" })),
+        request_id: "hamlet".into(),
+        ..Default::default()
+    };
+    let started = loop {
+        match api.start_request(play.clone()).await {
+            // Who reads it afterwards has lost the connection, too.
+            Err(away) if away.code() == Code::Unavailable => {}
+            started => break started.unwrap(),
+        }
+    };
+    assert!(wire.was_cut());
+    assert_eq!(started.state(), ProcessState::Open);
+    let all = ListProcessesRequest::default();
+    let all = api.processes().list_processes(all).await.unwrap();
+    assert_eq!(all.into_inner().processes, [started]);
+    assert_eq!(stage::told(&theatre).await, ["start"]);
 }

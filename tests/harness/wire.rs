@@ -1,5 +1,6 @@
-//! A way to Postgres that can be cut at the worst moment, when a COMMIT is done and before
-//! its answer is heard; and one on which each question takes long.
+//! A way to Postgres that can be cut at the worst moment: when a COMMIT is done and before
+//! its answer is heard, or even while it is still being done. And one on which each question
+//! takes long.
 
 use std::{
     path::PathBuf,
@@ -28,6 +29,8 @@ pub(crate) struct Wire {
     /// heard after that.
     word: &'static str,
     away: Duration,
+    /// Whether it is cut as soon as the server was asked.
+    early: bool,
     was_cut: Arc<AtomicBool>,
     /// How many milliseconds each question takes.
     slow: Arc<AtomicU64>,
@@ -40,6 +43,15 @@ impl Wire {
     /// cut for so long, and whole from then on. A word counts when a session says it for
     /// the first time: later the statement is known by a name.
     pub(crate) async fn to(cluster: &Cluster, word: &'static str, away: Duration) -> Self {
+        Self::lay(cluster, word, (away, false)).await
+    }
+
+    /// The same, but cut, for a moment, when the server was asked for that COMMIT.
+    pub(crate) async fn until_asked(cluster: &Cluster, word: &'static str) -> Self {
+        Self::lay(cluster, word, (Duration::ZERO, true)).await
+    }
+
+    async fn lay(cluster: &Cluster, word: &'static str, (away, early): (Duration, bool)) -> Self {
         let mut url = Url::parse(cluster.url()).unwrap();
         let folder = url.query_pairs().find(|(key, _)| key == "host");
         let socket = PathBuf::from(folder.unwrap().1.as_ref()).join(".s.PGSQL.5432");
@@ -53,6 +65,7 @@ impl Wire {
             socket,
             word,
             away,
+            early,
             was_cut: Arc::default(),
             slow: Arc::default(),
             cut: watch::Sender::new(false),
@@ -116,6 +129,9 @@ impl Wire {
                         tokio::time::sleep(slow).await;
                     }
                     if server.write_all(said).await.is_err() { return }
+                    if is_last && self.early {
+                        return self.part();
+                    }
                 }
                 read = server.read(&mut answered) => {
                     let Ok(bytes @ 1..) = read else { return };

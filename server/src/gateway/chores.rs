@@ -186,8 +186,7 @@ impl Gateway {
     /// A start whose lease ran out: nobody can know whether the platform heard us.
     async fn mark_lost(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let message = "the gateway stopped while it was starting; look at the platform".to_owned();
-        let reason = FailReason::OutcomeUnknown;
-        self.fail(id, ProcessError { reason, message }, under).await
+        self.fail_start(id, message, under).await.map(drop)
     }
 
     /// Closes a process whose close_time has come; tries so for a day.

@@ -9,7 +9,7 @@ use super::{
     replica::Under,
     requests::{self, Ask},
     signals,
-    teardown::FAREWELL,
+    teardown::{FAREWELL, cancel_late},
 };
 use crate::{
     error::{Error, Result, Thing, Trouble},
@@ -203,7 +203,11 @@ impl Gateway {
         self.store
             .write(async move |tx| {
                 let mut new = new.clone();
-                let current = installations::take(tx, new.id).await?;
+                let current = match moved {
+                    // A start that is just being written down is not overlooked.
+                    true => take_to_move(tx, &new).await?,
+                    false => installations::take(tx, new.id).await?,
+                };
                 check_etag(&old.etag, &current.etag)?;
                 if moved {
                     check_idle(tx, &new).await?;
@@ -229,17 +233,27 @@ impl Gateway {
             gateway
                 .withdraw(&installation, Instant::now() + FAREWELL)
                 .await?;
-            gateway
+            let community = installation.community_id;
+            let late = gateway
                 .store
                 .write(async move |tx| {
+                    // Whoever has a process has its community, and may yet look up the
+                    // installation.
+                    let taken = communities::take_to_delete(tx, &community).await;
+                    taken.map_err(gone_with(id))?;
                     let current = installations::take_to_delete(tx, id).await?;
                     check_etag(&etag, &current.etag)?;
+                    let late = cancel_late(tx, &current).await?;
                     deliveries::delete_all(tx, id).await?;
                     installations::delete(tx, id).await?;
                     tx.event(changed(&current, Change::Deleted));
-                    Ok(())
+                    Ok(late)
                 })
-                .await
+                .await?;
+            for process_id in late {
+                tracing::warn!(%process_id, "the platform could not be told that the process is cancelled");
+            }
+            Ok(())
         };
         self.detached(work).await
     }
@@ -435,6 +449,23 @@ fn check_unmoved(old: &Installation, installed: &Installed) -> Result<()> {
         old.platform_id
     );
     Err(Error::Unsupported { plugin, why })
+}
+
+/// Nobody looks an installation up while it moves. Its community is taken before it, since
+/// what moves may link accounts.
+async fn take_to_move(tx: &Tx, installation: &Installation) -> Result<Installation> {
+    let id = installation.id;
+    let taken = communities::take(tx, &installation.community_id).await;
+    taken.map_err(gone_with(id))?;
+    installations::take_to_delete(tx, id).await
+}
+
+/// Whoever finds no community finds no installation either.
+fn gone_with(id: InstallationId) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::NotFound(_) => Error::NotFound(Thing::Installation(id)),
+        error => error,
+    }
 }
 
 async fn check_idle(tx: &Tx, installation: &Installation) -> Result<()> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Gateway,
-    advance::advance,
+    advance::{advance, end},
     replica::Under,
     requests::{self, Ask},
     signals,
@@ -98,7 +98,7 @@ impl Gateway {
         starting: Starting,
         ask: Ask,
     ) -> Result<ProcessId> {
-        let process = self.record_start(&installation, id, &starting).await?;
+        let (installation, process) = self.record_start(&installation, id, &starting).await?;
         let start = Start {
             process_id: id,
             input: Value::Object(starting.parameters),
@@ -112,7 +112,7 @@ impl Gateway {
                     .await
                 {
                     Ok(()) => Ok(()),
-                    Err(error) => Err(self.lose_started(id, installation.plugin, &error).await),
+                    Err(error) => self.lose_started(id, installation.plugin, &error).await,
                 }
             }
             Err(error @ Error::OutcomeUnknown { .. }) => {
@@ -153,25 +153,54 @@ impl Gateway {
         }
     }
 
-    /// Writes down that nobody knows whether a process was started.
-    async fn give_up(&self, id: ProcessId, unknown: &Error) {
-        let failed = ProcessError {
-            reason: FailReason::OutcomeUnknown,
-            message: unknown.to_string(),
-        };
-        if let Err(error) = self.fail(id, failed, Under::CALLER).await {
-            // Its lease runs out; then it counts as failed, too.
-            tracing::error!(process_id = %id, %error, "a lost start cannot be written down");
+    /// Writes down that nobody knows whether a process was started. How it stood then, if
+    /// that could be done.
+    async fn give_up(&self, id: ProcessId, unknown: &Error) -> Option<ProcessState> {
+        match self
+            .fail_start(id, unknown.to_string(), Under::CALLER)
+            .await
+        {
+            Ok(state) => Some(state),
+            Err(error) => {
+                // Its lease runs out; then it counts as failed, too.
+                tracing::error!(process_id = %id, %error, "a lost start cannot be written down");
+                None
+            }
         }
     }
 
-    /// Writes down that a start is under way: the platform may hear us from now on.
+    /// Marks a start as failed of which nobody knows what came of it. How the process
+    /// stood: whatever is more than a start was written down after all, and stays.
+    pub(super) async fn fail_start(
+        &self,
+        id: ProcessId,
+        message: String,
+        under: Under,
+    ) -> Result<ProcessState> {
+        let reason = FailReason::OutcomeUnknown;
+        let error = ProcessError { reason, message };
+        self.store
+            .write(async move |tx| {
+                under.check(tx).await?;
+                let process = processes::take(tx, id).await?;
+                if process.state == ProcessState::Starting {
+                    let mut next = process.clone();
+                    next.error = Some(error.clone());
+                    end(tx, &process, next, ProcessState::Failed).await?;
+                }
+                Ok(process.state)
+            })
+            .await
+    }
+
+    /// Writes down that a start is under way: the platform may hear us from now on. The
+    /// installation, too, as it stands then.
     async fn record_start(
         &self,
         installation: &Installation,
         id: ProcessId,
         starting: &Starting,
-    ) -> Result<Process> {
+    ) -> Result<(Installation, Process)> {
         let now = self.store.now();
         let title = starting.parameters.get("title").and_then(Value::as_str);
         let descriptor = self.process_descriptor(&starting.process_type)?;
@@ -196,16 +225,17 @@ impl Gateway {
             key: String::new(),
             private: Value::Null,
         };
-        let (recorded, lease) = (process.clone(), self.lease());
+        let lease = self.lease();
         self.store
             .write(async move |tx| {
-                // The community may be gone by now, with the installation.
-                communities::find(tx, &recorded.community_id).await?;
-                installations::find(tx, recorded.installation_id).await?;
-                processes::insert(tx, &recorded, tx.now.after(lease)).await
+                // The community may be gone by now, with the installation; or that may be
+                // on another platform, and moves no more once this is written.
+                communities::find(tx, &process.community_id).await?;
+                let current = installations::find(tx, process.installation_id).await?;
+                processes::insert(tx, &process, tx.now.after(lease)).await?;
+                Ok((current, process.clone()))
             })
-            .await?;
-        Ok(process)
+            .await
     }
 
     async fn record_started(
@@ -246,13 +276,18 @@ impl Gateway {
 
     /// What to say of a process that its platform started and that cannot be kept, such
     /// as one with the key of another, or one that was abandoned meanwhile. A retry would
-    /// start a second one.
-    async fn lose_started(&self, id: ProcessId, plugin: String, error: &Error) -> Error {
-        tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
+    /// start a second one. It is well if it is kept, and only the answer to its COMMIT was
+    /// lost.
+    async fn lose_started(&self, id: ProcessId, plugin: String, error: &Error) -> Result<()> {
         let why = "the platform started it, and the gateway could not keep that".to_owned();
         let unknown = Error::OutcomeUnknown { plugin, why };
-        self.give_up(id, &unknown).await;
-        unknown
+        match self.give_up(id, &unknown).await {
+            Some(ProcessState::Open | ProcessState::Completed) => Ok(()),
+            _ => {
+                tracing::error!(process_id = %id, %error, "a process that was started cannot be kept");
+                Err(unknown)
+            }
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Gateway, processes::Ending};
+use super::{Gateway, advance::end, processes::Ending};
 use crate::{
     error::{Error, Result},
-    model::{Installation, ProcessState},
+    model::{Installation, ProcessId, ProcessState},
     plugins::kit::{Held, Plugin},
-    store::{ALL, installations, processes},
+    store::{ALL, Tx, communities, installations, processes},
 };
 
 /// How long platforms are told that something is withdrawn, in all.
@@ -27,13 +27,9 @@ impl Gateway {
         installation: &Installation,
         until: Instant,
     ) -> Result<()> {
-        let open = processes::Wanted::of(
-            installation.id,
-            &[ProcessState::Starting, ProcessState::Open],
-        );
-        for process in processes::list(&self.store, &open, ALL).await? {
+        for process in processes::list(&self.store, &living(installation), ALL).await? {
             let ending = Ending {
-                reason: format!("the plugin {} was disabled", installation.plugin),
+                reason: reason(installation),
                 until,
             };
             match self.abandon(process.id, ending).await {
@@ -54,9 +50,9 @@ impl Gateway {
     pub(super) async fn undo_unless_kept(&self, new: &Installation, with: Option<Held>) -> bool {
         let until = Instant::now() + FAREWELL;
         loop {
-            match installations::find(&self.store, new.id).await {
-                Ok(_) => return true,
-                Err(Error::NotFound(_)) => break,
+            match self.keeps(new).await {
+                Ok(true) => return true,
+                Ok(false) => break,
                 Err(_) if Instant::now() < until => sleep(PAUSE).await,
                 Err(error) => {
                     let (plugin, id) = (&new.plugin, new.id);
@@ -67,6 +63,25 @@ impl Gateway {
         }
         self.tear_down(new, Instant::now() + FAREWELL, with).await;
         false
+    }
+
+    /// Whether the database keeps a new installation. Its COMMIT may still be running, for
+    /// one whose connection was lost: that transaction holds the community until it ends.
+    async fn keeps(&self, new: &Installation) -> Result<bool> {
+        let (community, id) = (new.community_id.clone(), new.id);
+        match installations::find(&self.store, id).await {
+            Err(Error::NotFound(_)) => {}
+            found => return found.map(|_| true),
+        }
+        let kept = self.store.write(async move |tx| {
+            communities::take_to_delete(tx, &community).await?;
+            installations::find(tx, id).await
+        });
+        match kept.await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// With credentials that are not kept, if any are given.
@@ -90,4 +105,34 @@ impl Gateway {
             tracing::warn!(plugin, installation_id = %id, "the platform could not be told that the plugin is disabled");
         }
     }
+}
+
+/// Cancels what was started while the others were cancelled, in the transaction that
+/// deletes the installation: nobody could end it later. Which these are.
+pub(super) async fn cancel_late(tx: &Tx, installation: &Installation) -> Result<Vec<ProcessId>> {
+    let mut late = Vec::new();
+    for process in processes::list(tx, &living(installation), ALL).await? {
+        let process = match processes::take_in(tx, &process.community_id, process.id).await {
+            // Its platform has refused it.
+            Err(Error::NotFound(_)) => continue,
+            found => found?,
+        };
+        if process.state.is_done() {
+            continue;
+        }
+        let mut next = process.clone();
+        next.end_reason = reason(installation);
+        end(tx, &process, next, ProcessState::Cancelled).await?;
+        late.push(process.id);
+    }
+    Ok(late)
+}
+
+fn living(installation: &Installation) -> processes::Wanted {
+    let states = [ProcessState::Starting, ProcessState::Open];
+    processes::Wanted::of(installation.id, &states)
+}
+
+fn reason(installation: &Installation) -> String {
+    format!("the plugin {} was disabled", installation.plugin)
 }

@@ -1,0 +1,85 @@
+//! An installation moves to another platform at one gateway, and a process of it is started
+//! at another.
+
+use std::time::Duration;
+
+use metagov_proto::v1::{Installation, UpdateInstallationRequest};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use serde_json::json;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tonic::{Code, Status};
+
+use super::two_with_stand;
+use crate::{
+    acceptance::installed,
+    harness::{Api, Home, PATIENCE, fault, object},
+    stand::Stand,
+};
+
+fn moving(api: &Api, it: &Installation, to: &Stand) -> JoinHandle<Result<(), Status>> {
+    let request = UpdateInstallationRequest {
+        installation_id: it.installation_id.clone(),
+        config_patch: object(json!({ "url": to.url() })),
+        etag: String::new(),
+    };
+    let api = api.clone();
+    tokio::spawn(async move { api.plugins().update_installation(request).await.map(drop) })
+}
+
+/// Until so many wait for a lock.
+async fn wait(home: &Home, many: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let until = Instant::now() + PATIENCE;
+    while home.ask::<i64>(waiting).await != [many] {
+        assert!(Instant::now() < until, "nobody waits");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_does_not_move_while_a_start_is_written_down() {
+    let (first, second, _stand) = two_with_stand().await;
+    let (it, other) = (installed(&first.api).await.remove(0), Stand::open().await);
+    let database = first.home().database().await;
+    let held = database.begin().await.unwrap();
+    let lock = "LOCK TABLE process IN SHARE MODE";
+    held.execute_unprepared(lock).await.unwrap();
+    let api = first.api.clone();
+    let starting = tokio::spawn(async move { api.start("co-op", "stand.vote", json!({})).await });
+    wait(first.home(), 1).await;
+    let mut moved = moving(&second.api, &it, &other);
+    let too_early = timeout(Duration::from_secs(1), &mut moved).await;
+    held.rollback().await.unwrap();
+    starting.await.unwrap().unwrap();
+    assert!(too_early.is_err(), "{too_early:?}");
+    let busy = fault(moved.await.unwrap());
+    assert!(
+        busy.is(Code::FailedPrecondition, "INSTALLATION_BUSY"),
+        "{busy:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_goes_to_where_its_installation_has_moved() {
+    let (first, second, stand) = two_with_stand().await;
+    let (it, other) = (installed(&first.api).await.remove(0), Stand::open().await);
+    let database = first.home().database().await;
+    let held = database.begin().await.unwrap();
+    let lock = "SELECT id FROM installation FOR UPDATE";
+    held.execute_unprepared(lock).await.unwrap();
+    let moved = moving(&second.api, &it, &other);
+    wait(first.home(), 1).await;
+    let api = first.api.clone();
+    let starting = tokio::spawn(async move { api.start("co-op", "stand.vote", json!({})).await });
+    wait(first.home(), 2).await;
+    held.rollback().await.unwrap();
+    moved.await.unwrap().unwrap();
+    starting.await.unwrap().unwrap();
+    let heard = [&stand, &other].map(|stand| stand.heard("POST /start"));
+    let [old, new] = heard;
+    assert_eq!((old.await, new.await), (0, 1));
+}
