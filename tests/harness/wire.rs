@@ -1,5 +1,5 @@
 //! A way to Postgres that can be cut at the worst moment: when a COMMIT is done, and
-//! before its answer is heard.
+//! before its answer is heard; or while it is done.
 
 use std::{
     path::PathBuf,
@@ -28,6 +28,8 @@ pub(crate) struct Wire {
     /// heard after that.
     word: &'static str,
     away: Duration,
+    /// Whether it is cut while the COMMIT is done.
+    is_early: bool,
     was_cut: Arc<AtomicBool>,
     /// Whether all are cut off.
     cut: watch::Sender<bool>,
@@ -38,6 +40,15 @@ impl Wire {
     /// cut for so long, and whole from then on. A word counts when a session says it for
     /// the first time: later the statement is known by a name.
     pub(crate) async fn to(cluster: &Cluster, word: &'static str, away: Duration) -> Self {
+        Self::open(cluster, word, away, false).await
+    }
+
+    /// The same, but cut as soon as that COMMIT is asked for, and whole at once.
+    pub(crate) async fn to_the_midst(cluster: &Cluster, word: &'static str) -> Self {
+        Self::open(cluster, word, Duration::ZERO, true).await
+    }
+
+    async fn open(cluster: &Cluster, word: &'static str, away: Duration, is_early: bool) -> Self {
         let mut url = Url::parse(cluster.url()).unwrap();
         let folder = url.query_pairs().find(|(key, _)| key == "host");
         let socket = PathBuf::from(folder.unwrap().1.as_ref()).join(".s.PGSQL.5432");
@@ -51,6 +62,7 @@ impl Wire {
             socket,
             word,
             away,
+            is_early,
             was_cut: Arc::default(),
             cut: watch::Sender::new(false),
         };
@@ -98,6 +110,9 @@ impl Wire {
                     has_word |= holds(said, self.word);
                     is_last |= has_word && !self.was_cut() && holds(said, "COMMIT");
                     if server.write_all(said).await.is_err() { return }
+                    if is_last && self.is_early {
+                        return self.part();
+                    }
                 }
                 read = server.read(&mut answered) => {
                     let Ok(bytes @ 1..) = read else { return };
