@@ -2,13 +2,13 @@
 
 use sea_orm::{
     ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
-    sea_query::{Expr, LockType, OnConflict},
+    sea_query::{Expr, ExprTrait, LockType, OnConflict},
 };
 
 use super::{Rows, Tx, entity::request, failed};
 use crate::{
     error::Result,
-    model::{CommunityId, RequestKey, Time},
+    model::{CommunityId, Principal, RequestKey, Scope, Time},
 };
 
 /// Of a configuration with its secrets: without the key nobody can try guesses.
@@ -116,6 +116,25 @@ pub async fn withdraw(tx: &Tx, key: &RequestKey, mark: &Mark) -> Result<()> {
         .await
         .map_err(failed)?;
     Ok(())
+}
+
+/// Whether a principal has asked for something that does not only concern these
+/// communities.
+pub async fn has_beyond(at: &impl Rows, principal: &Principal, scope: &Scope) -> Result<bool> {
+    let Scope::Only(communities) = scope else {
+        return Ok(false);
+    };
+    let ids = communities.iter().map(CommunityId::as_str);
+    let of_none = request::Column::CommunityId.is_null();
+    let beyond = of_none.or(request::Column::CommunityId.is_not_in(ids));
+    let row = request::Entity::find()
+        .filter(request::Column::Principal.eq(principal.as_str()))
+        .filter(beyond)
+        .limit(1)
+        .one(at.rows())
+        .await
+        .map_err(failed)?;
+    Ok(row.is_some())
 }
 
 /// Keeps the answer to a request.
