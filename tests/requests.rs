@@ -6,11 +6,12 @@ use metagov_proto::v1::{
     ListProcessesRequest, ProcessState, StartProcessRequest, WatchProcessRequest,
 };
 use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 use wiremock::ResponseTemplate;
 
 use crate::{
-    harness::{Api, Binary, Gateway, Home, Kind, fault, object},
+    harness::{Api, Binary, Gateway, Home, Kind, PATIENCE, fault, object},
     stand::{self, Stand, after, shown, with_stand},
 };
 
@@ -144,6 +145,47 @@ async fn a_client_that_goes_away_stops_nothing() {
     let retried = gateway.api.start_request(vote("r1")).await.unwrap();
     assert_eq!(retried.process_id, process.process_id);
     assert_eq!(stand.heard("POST /start").await, 1);
+}
+
+/// While the database has it wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_while_its_id_is_claimed_stops_nothing() {
+    let home = Home::on(Kind::Postgres);
+    let gateway = Gateway::start_in(home, |_| (), vec![stand::plugin()]).await;
+    let stand = Stand::open().await;
+    stand.enable(&gateway.api, "co-op").await;
+    let hold = "WITH held AS (SELECT 1 FROM community FOR UPDATE) SELECT pg_sleep(3) FROM held";
+    let goes_away = async {
+        let held = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        while gateway.home().ask::<i64>(held).await != [1] {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let call = gateway.api.start_request(vote("r1"));
+        timeout(Duration::from_millis(500), call).await
+    };
+    let (_, gone) = tokio::join!(gateway.home().run(hold), goes_away);
+    assert!(gone.is_err(), "{gone:?}");
+    let until = Instant::now() + PATIENCE;
+    let started = loop {
+        match gateway.api.start_request(vote("r1")).await {
+            Ok(started) => break started,
+            other => {
+                let running = fault(other);
+                assert!(
+                    running.is(Code::Aborted, "REQUEST_IN_PROGRESS"),
+                    "{running:?}"
+                );
+            }
+        }
+        assert!(Instant::now() < until, "nobody works on it");
+        sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(started.state(), ProcessState::Open);
+    assert_eq!(
+        (stand.heard("POST /start").await, count(&gateway.api).await),
+        (1, 1)
+    );
 }
 
 #[tokio::test]

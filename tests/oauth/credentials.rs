@@ -6,7 +6,7 @@ use metagov_proto::v1::{
     CheckInstallationRequest, DeleteCommunityRequest, DisablePluginRequest, Installation,
 };
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tonic::Code;
 use wiremock::ResponseTemplate;
 
@@ -133,6 +133,49 @@ async fn a_refresh_token_that_is_replaced_is_not_lost() {
     scene.say("plaza").await.unwrap();
     let installation = scene.installation(&installation.installation_id).await;
     assert_eq!(installation.problem, "");
+}
+
+/// Nothing that is granted can be kept any more, as on a full disk; how that ends.
+async fn has_no_room(scene: &Scene) -> &'static str {
+    let (begin, end): (&[&str], _) = match scene.gateway.home().kind() {
+        Kind::Sqlite => (
+            &[
+                "CREATE TRIGGER no_room BEFORE UPDATE OF granted ON credential
+                BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+            ],
+            "DROP TRIGGER no_room",
+        ),
+        Kind::Postgres => (
+            &[
+                "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql
+                    AS $$ BEGIN RAISE 'no room' USING ERRCODE = '53100'; END $$",
+                "CREATE TRIGGER no_room BEFORE UPDATE OF granted ON credential
+                    FOR EACH ROW EXECUTE FUNCTION no_room()",
+            ],
+            "DROP TRIGGER no_room ON credential",
+        ),
+    };
+    for sql in begin {
+        scene.change_rows(sql).await;
+    }
+    end
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_that_cannot_be_kept_yet_is_not_lost() {
+    let (scene, _) = enabled(3600).await;
+    expires(&scene).await;
+    let end = has_no_room(&scene).await;
+    let api = scene.gateway.api.clone();
+    let words = json!({ "text": "Good morning" });
+    let mut saying = tokio::spawn(async move { api.perform("commons", "plaza.say", words).await });
+    let early = timeout(Duration::from_secs(2), &mut saying).await;
+    assert!(early.is_err(), "it did not wait: {early:?}");
+    assert_eq!(scene.provider.asked_for("refresh_token"), 1);
+    scene.change_rows(end).await;
+    saying.await.unwrap().unwrap();
+    scene.say("plaza").await.unwrap();
+    assert_eq!(scene.provider.asked_for("refresh_token"), 1);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Gateway, mask,
@@ -28,6 +28,8 @@ use crate::{
 const MARGIN: Duration = Duration::from_secs(60);
 /// After what time those that another gateway renews are looked at again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// After what time those that could not be kept are tried to be kept again.
+const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The way to credentials that are not kept yet.
 pub(super) fn given(credentials: Option<Credentials>) -> Held {
@@ -112,8 +114,10 @@ impl Gateway {
         id: InstallationId,
         seen: Credentials,
     ) -> Result<Credentials> {
-        let _only_one = self.renewing.lock(id).await;
         let until = Instant::now() + self.lease();
+        // Whoever has it may wait for the database: nobody waits for that for ever.
+        let only_one = timeout_at(until, self.renewing.lock(id)).await;
+        let _only_one = only_one.map_err(|_| slow())?;
         loop {
             let held = find(&self, id).await?;
             if held.access_token != seen.access_token || self.is_fresh(&held) {
@@ -126,7 +130,7 @@ impl Gateway {
                 return Err(slow());
             }
             // Another gateway renews them.
-            tokio::time::sleep(PAUSE).await;
+            sleep(PAUSE).await;
         }
     }
 
@@ -158,7 +162,7 @@ impl Gateway {
             let awake = self.check_awake(Under::all_of(claim));
             awake.map_err(|_| slow())?;
             match self.refresh_at_platform(&installation, held.clone()).await {
-                Ok(new) => self.save_credentials(id, held, new).await,
+                Ok(new) => self.surely_save_credentials(id, held, new).await,
                 Err(error) => self.not_renewed(id, held, error).await,
             }
         };
@@ -187,6 +191,30 @@ impl Gateway {
         renewed.map_err(|error| mask::without(only_read(error), tokens))
     }
 
+    /// Keeps what is new, however long the database cannot: the platform may take the old
+    /// refresh token no more, and the new one is nowhere else. Whether the claim is lost
+    /// meanwhile does not matter, since nothing newer is replaced.
+    async fn surely_save_credentials(
+        &self,
+        id: InstallationId,
+        old: Credentials,
+        new: Credentials,
+    ) -> Result<Credentials> {
+        loop {
+            match self.save_credentials(id, old.clone(), new.clone()).await {
+                Err(error) if may_pass(&error) => {
+                    tracing::warn!(installation_id = %id, %error, "renewed credentials cannot be kept yet; trying again");
+                }
+                Err(error) => {
+                    tracing::error!(installation_id = %id, %error, "renewed credentials could not be kept");
+                    return Err(error);
+                }
+                saved => return saved,
+            }
+            sleep(SAVE_PAUSE).await;
+        }
+    }
+
     /// Keeps what is new, unless somebody authorized it anew in the meantime.
     async fn save_credentials(
         &self,
@@ -205,9 +233,6 @@ impl Gateway {
                 Ok(new.clone())
             })
             .await
-            .inspect_err(|error| {
-                tracing::error!(installation_id = %id, %error, "renewed credentials could not be kept");
-            })
     }
 
     /// Notes that the platform no longer trusts us, unless somebody authorized it anew
@@ -236,6 +261,14 @@ impl Gateway {
     }
 }
 
+/// Whether the database may do it later.
+fn may_pass(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::StoreUnavailable | Error::StoreReadOnly | Error::StorageFull
+    )
+}
+
 async fn find(gateway: &Gateway, id: InstallationId) -> Result<Credentials> {
     credentials::find(&gateway.store, id)
         .await?
@@ -244,7 +277,7 @@ async fn find(gateway: &Gateway, id: InstallationId) -> Result<Credentials> {
 
 fn slow() -> Error {
     let plugin = String::new();
-    let why = "another gateway has not renewed the credentials yet".to_owned();
+    let why = "the credentials are not renewed yet".to_owned();
     let trouble = Trouble::Unavailable(why);
     Error::Platform { plugin, trouble }
 }

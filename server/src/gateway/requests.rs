@@ -2,14 +2,19 @@
 //!
 //! What only changes our own database claims, works and keeps its answer in one
 //! transaction ([`known`], [`keep`]). What may reach a platform claims first, then
-//! works in a task of its own that the caller only awaits ([`Gateway::once`]). Kept
+//! works, both in a task of its own that the caller only awaits ([`Gateway::once`]). Kept
 //! for a day are: success, a definite refusal, an unknown outcome. A failure that
 //! surely reached no platform frees the id.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
 
 use super::Gateway;
 use crate::{
@@ -18,12 +23,16 @@ use crate::{
     proof::{Bug, is},
     store::{
         Tx, communities, processes,
-        requests::{self, Request},
+        requests::{self, Mark, Request},
     },
 };
 
 /// How much longer than a step a claim holds: what is done around the step.
 const LEASE_MARGIN: Duration = Duration::from_secs(15);
+/// How long a database is asked again that does not say whether an id is claimed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is left alone in between.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A request id with what was asked.
 #[derive(Clone, Debug)]
@@ -107,12 +116,24 @@ pub(super) async fn keep<T: Serialize>(
         lease: tx.now,
         create_time: tx.now,
     };
-    requests::insert(tx, key, ask.community.as_ref(), &request).await
+    requests::insert(tx, key, ask.community.as_ref(), &request).await?;
+    Ok(())
+}
+
+/// The claim that the last run of a change has made, if it came so far.
+#[derive(Clone, Default)]
+struct Made(Arc<Mutex<Option<Mark>>>);
+
+impl Made {
+    fn mark(&self) -> MutexGuard<'_, Option<Mark>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Gateway {
-    /// Claims the request id, then runs `work` in a task of its own. `work` itself
-    /// [`keep`]s its success, in the transaction of its effect.
+    /// Claims the request id and runs `work`, in a task of its own: a caller who goes away
+    /// leaves no claim behind with which nothing is done. `work` itself [`keep`]s its
+    /// success, in the transaction of its effect.
     pub(super) async fn once<T>(
         self: &Arc<Self>,
         ask: Ask,
@@ -121,11 +142,11 @@ impl Gateway {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        if let Some(answer) = self.claim(&ask).await? {
-            return Ok(answer);
-        }
         let gateway = self.clone();
         self.detached(async move {
+            if let Some(answer) = gateway.claim(&ask).await? {
+                return Ok(answer);
+            }
             let done = work.await;
             if let Err(error) = &done {
                 gateway.settle(ask, error.clone()).await;
@@ -136,12 +157,29 @@ impl Gateway {
     }
 
     async fn claim<T: DeserializeOwned + Send + 'static>(&self, ask: &Ask) -> Result<Option<T>> {
-        let Some(key) = ask.key.clone() else {
+        let Some(key) = &ask.key else {
             return Ok(None);
         };
-        let (ask, lease) = (ask.clone(), self.lease());
+        let made = Made::default();
+        let claimed = self.try_claim(key.clone(), ask.clone(), made.clone()).await;
+        let in_doubt = matches!(claimed, Err(Error::StoreUnavailable));
+        let mark = made.mark().take();
+        if let Some(mark) = mark.filter(|_| in_doubt) {
+            self.withdraw_claim(key, &mark).await;
+        }
+        claimed
+    }
+
+    async fn try_claim<T: DeserializeOwned + Send + 'static>(
+        &self,
+        key: RequestKey,
+        ask: Ask,
+        made: Made,
+    ) -> Result<Option<T>> {
+        let lease = self.lease();
         self.store
             .write(async move |tx| {
+                made.mark().take();
                 if let Some(answer) = known(tx, &ask).await? {
                     return Ok(Some(answer));
                 }
@@ -157,10 +195,31 @@ impl Gateway {
                     lease: tx.now.after(lease),
                     create_time: tx.now,
                 };
-                requests::insert(tx, &key, ask.community.as_ref(), &request).await?;
+                let mark = requests::insert(tx, &key, ask.community.as_ref(), &request).await?;
+                made.mark().replace(mark);
                 Ok(None)
             })
             .await
+    }
+
+    /// Frees an id of which nobody heard whether it is claimed: nothing was done, and a
+    /// retry must not find that it might have been.
+    async fn withdraw_claim(&self, key: &RequestKey, mark: &Mark) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (key, mark) = (key.clone(), mark.clone());
+            let freed = self
+                .store
+                .write(async move |tx| requests::withdraw(tx, &key, &mark).await);
+            match freed.await {
+                Ok(()) => return,
+                Err(_) if Instant::now() < until => sleep(PAUSE).await,
+                Err(error) => {
+                    tracing::error!(%error, "a request id stays claimed with which nothing was done");
+                    return;
+                }
+            }
+        }
     }
 
     /// How long something that was begun may still be running.
@@ -173,18 +232,23 @@ impl Gateway {
     /// a COMMIT may be lost.
     async fn settle(&self, ask: Ask, error: Error) {
         let Some(key) = ask.key.clone() else { return };
+        let is_kept = is_kept(&error);
         let settled = self.store.write(async move |tx| {
-            let request = requests::find(tx, &key).await?;
+            // The process before its request, as whoever answers that takes them.
+            if let Some(process) = ask.process
+                && !is_kept
+            {
+                processes::delete_starting(tx, process).await?;
+            }
+            // That COMMIT may still be running, and is waited for.
+            let request = requests::take(tx, &key).await?;
             if request.is_some_and(|request| request.answer.is_some()) {
                 return Ok(());
             }
-            if is_kept(&error) {
-                return keep::<()>(tx, &ask, Err(&error)).await;
+            match is_kept {
+                true => keep::<()>(tx, &ask, Err(&error)).await,
+                false => requests::delete(tx, &key).await,
             }
-            if let Some(process) = ask.process {
-                processes::delete_starting(tx, process).await?;
-            }
-            requests::delete(tx, &key).await
         });
         if let Err(error) = settled.await {
             // The claim's lease runs out; then the outcome counts as unknown.

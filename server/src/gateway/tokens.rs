@@ -13,9 +13,9 @@ use crate::{
     error::{Error, Result, Thing},
     model::{Bearer, Caller, Principal, Role, Scope, Time, Token, TokenId},
     store::{
-        Store,
+        Store, Tx,
         claims::{self, Turn},
-        tokens,
+        requests, subscriptions, tokens,
     },
 };
 
@@ -199,11 +199,7 @@ impl Gateway {
                 // A principal's subscriptions and request ids are its own. Another gateway
                 // may create one for the same principal at the same time.
                 claims::turn(tx, Turn::Token).await?;
-                let same = tokens::of_principal(tx, &kept.token.principal).await?;
-                if same.iter().any(|token| !mine.covers(&token.scope)) {
-                    let why = "belongs to a token that you may not see; choose another";
-                    return Err(Error::invalid("token.principal", why));
-                }
+                check_principal(tx, &kept.token.principal, &mine).await?;
                 tokens::insert(tx, &kept).await
             })
             .await?;
@@ -326,6 +322,28 @@ fn check_new(mine: &Scope, new: &NewToken, now: Time) -> Result<()> {
         return Err(Error::invalid("token.expire_time", why));
     }
     Ok(())
+}
+
+/// Whoever may not see all that a principal has must not become it.
+async fn check_principal(tx: &Tx, principal: &Principal, mine: &Scope) -> Result<()> {
+    let same = tokens::of_principal(tx, principal).await?;
+    if same.iter().any(|token| !mine.covers(&token.scope)) {
+        let why = "belongs to a token that you may not see; choose another";
+        return Err(Error::invalid("token.principal", why));
+    }
+    if *mine == Scope::Everywhere || !same.is_empty() {
+        return Ok(());
+    }
+    // Its tokens are gone, and where they held with them. What it has is left.
+    let has_more = subscriptions::count(tx, principal).await? > 0
+        || requests::has_beyond(tx, principal, mine).await?;
+    match has_more {
+        true => {
+            let why = "had a token that is gone, and has subscriptions or request ids still; choose another, or ask an admin of all communities";
+            Err(Error::invalid("token.principal", why))
+        }
+        false => Ok(()),
+    }
 }
 
 fn new_bearer() -> Bearer {

@@ -1,11 +1,14 @@
 //! Request ids with their answers: what makes a retry safe.
 
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, sea_query::Expr};
+use sea_orm::{
+    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+};
 
 use super::{Rows, Tx, entity::request, failed};
 use crate::{
     error::Result,
-    model::{CommunityId, RequestKey, Time},
+    model::{CommunityId, Principal, RequestKey, Scope, Time},
 };
 
 /// Of a configuration with its secrets: without the key nobody can try guesses.
@@ -26,13 +29,30 @@ pub struct Request {
     pub create_time: Time,
 }
 
+/// What one row has and no other: the same text reads differently each time it is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark(String);
+
 /// A request, if it is known.
 pub async fn find(at: &impl Rows, key: &RequestKey) -> Result<Option<Request>> {
-    let id = (key.principal.to_string(), key.id.to_string());
-    let row = request::Entity::find_by_id(id)
-        .one(at.rows())
-        .await
-        .map_err(failed)?;
+    locked(at, key, None).await
+}
+
+/// Takes a request for this transaction: whoever is answering it is waited for.
+pub async fn take(tx: &Tx, key: &RequestKey) -> Result<Option<Request>> {
+    locked(tx, key, Some(LockType::NoKeyUpdate)).await
+}
+
+async fn locked(
+    at: &impl Rows,
+    key: &RequestKey,
+    lock: Option<LockType>,
+) -> Result<Option<Request>> {
+    let mut query = request::Entity::find_by_id(id(key));
+    if let Some(lock) = lock {
+        query = query.lock(lock);
+    }
+    let row = query.one(at.rows()).await.map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let answer = row.answer.as_deref();
     Ok(Some(Request {
@@ -51,7 +71,7 @@ pub async fn insert(
     key: &RequestKey,
     community: Option<&CommunityId>,
     request: &Request,
-) -> Result<()> {
+) -> Result<Mark> {
     let answer = request.answer.as_deref();
     let row = request::Model {
         principal: key.principal.to_string(),
@@ -64,12 +84,57 @@ pub async fn insert(
         lease_time: request.lease.0,
         create_time: request.create_time.0,
     };
+    let mark = Mark(row.digest.clone());
     let insert = request::Entity::insert(row.into_active_model());
     insert
         .exec_without_returning(tx.rows())
         .await
         .map_err(failed)?;
+    Ok(mark)
+}
+
+/// Frees a request id that was claimed so, if it was: the answer to that COMMIT was lost.
+/// It may still be running, and whoever inserts the same waits for its end.
+pub async fn withdraw(tx: &Tx, key: &RequestKey, mark: &Mark) -> Result<()> {
+    let row = request::Model {
+        principal: key.principal.to_string(),
+        request_id: key.id.to_string(),
+        community_id: None,
+        digest: mark.0.clone(),
+        answer: None,
+        lease_time: tx.now.0,
+        create_time: tx.now.0,
+    };
+    request::Entity::insert(row.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(tx.rows())
+        .await
+        .map_err(failed)?;
+    request::Entity::delete_by_id(id(key))
+        .filter(request::Column::Digest.eq(mark.0.as_str()))
+        .exec(tx.rows())
+        .await
+        .map_err(failed)?;
     Ok(())
+}
+
+/// Whether a principal has asked for something that does not only concern these
+/// communities.
+pub async fn has_beyond(at: &impl Rows, principal: &Principal, scope: &Scope) -> Result<bool> {
+    let Scope::Only(communities) = scope else {
+        return Ok(false);
+    };
+    let ids = communities.iter().map(CommunityId::as_str);
+    let of_none = request::Column::CommunityId.is_null();
+    let beyond = of_none.or(request::Column::CommunityId.is_not_in(ids));
+    let row = request::Entity::find()
+        .filter(request::Column::Principal.eq(principal.as_str()))
+        .filter(beyond)
+        .limit(1)
+        .one(at.rows())
+        .await
+        .map_err(failed)?;
+    Ok(row.is_some())
 }
 
 /// Keeps the answer to a request.
@@ -87,8 +152,7 @@ pub async fn answer(tx: &Tx, key: &RequestKey, answer: String) -> Result<()> {
 
 /// Frees a request id.
 pub async fn delete(tx: &Tx, key: &RequestKey) -> Result<()> {
-    let id = (key.principal.to_string(), key.id.to_string());
-    request::Entity::delete_by_id(id)
+    request::Entity::delete_by_id(id(key))
         .exec(tx.rows())
         .await
         .map_err(failed)?;
@@ -113,6 +177,10 @@ pub async fn trim(tx: &Tx, before: Time) -> Result<u64> {
         .await
         .map_err(failed)?;
     Ok(gone.rows_affected)
+}
+
+fn id(key: &RequestKey) -> (String, String) {
+    (key.principal.to_string(), key.id.to_string())
 }
 
 fn seal(at: &impl Rows, key: &RequestKey, column: &str, text: &str) -> Result<String> {
