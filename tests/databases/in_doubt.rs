@@ -4,17 +4,57 @@
 use std::time::{Duration, Instant};
 
 use metagov_proto::v1::{
-    ListProcessesRequest, PerformActionRequest, ProcessState, StartProcessRequest,
+    ListProcessesRequest, PerformActionRequest, Process, ProcessState, StartProcessRequest,
 };
 use serde_json::json;
 use tonic::Code;
 
 use crate::{
     acceptance,
-    harness::{Cluster, Gateway, Home, PATIENCE, Wire, fault, object},
+    harness::{Api, Cluster, Gateway, Home, PATIENCE, Wire, fault, object},
     stage,
     stand::{self, Stand},
 };
+
+async fn with_stage(wire: &Wire) -> Gateway {
+    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    gateway.api.community("co-op").await;
+    gateway
+}
+
+fn start(process_type: &str) -> StartProcessRequest {
+    StartProcessRequest {
+        community_id: "co-op".into(),
+        process_type: process_type.into(),
+        parameters: object(json!({ "title": "Hamlet" })),
+        request_id: "r1".into(),
+        ..Default::default()
+    }
+}
+
+/// Asks until the database is back: each connection that was cut is found out by one who
+/// asks.
+async fn started(api: &Api, request: &StartProcessRequest) -> Process {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match api.start_request(request.clone()).await {
+            Err(away) if away.code() == Code::Unavailable => {}
+            started => return started.unwrap(),
+        }
+        assert!(Instant::now() < until, "the database is back");
+    }
+}
+
+/// Has each COMMIT take so long that changes a table so, as if it waited for a standby.
+async fn slow_down(home: &Home, changes: &str, seconds: u32) {
+    let slow = format!(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER slow AFTER {changes}
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()"
+    );
+    home.run(&slow).await;
+}
 
 /// Longer than a call waits for a connection, and no longer than a platform would be told.
 #[tokio::test(flavor = "multi_thread")]
@@ -22,9 +62,8 @@ async fn a_plugin_stays_set_up_whose_commit_was_not_answered() {
     let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
     let away = Duration::from_secs(7);
     let wire = Wire::to(&cluster, "INSERT INTO \"installation\"", away).await;
-    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let gateway = with_stage(&wire).await;
     let api = &gateway.api;
-    api.community("co-op").await;
     let made = api
         .enable("co-op", "stage", json!({ "url": theatre.uri() }))
         .await;
@@ -60,14 +99,9 @@ async fn a_timer_fires_once_whose_claim_was_not_answered() {
 async fn what_a_commit_that_still_runs_will_keep_is_not_undone() {
     let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
     let wire = Wire::until_asked(&cluster, "INSERT INTO \"installation\"").await;
-    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let gateway = with_stage(&wire).await;
     let api = &gateway.api;
-    api.community("co-op").await;
-    let slow = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN PERFORM pg_sleep(3); RETURN NULL; END';
-        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON installation
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()";
-    gateway.home().run(slow).await;
+    slow_down(gateway.home(), "INSERT ON installation", 3).await;
     let made = api
         .enable("co-op", "stage", json!({ "url": theatre.uri() }))
         .await;
@@ -80,25 +114,11 @@ async fn what_a_commit_that_still_runs_will_keep_is_not_undone() {
 async fn a_start_is_well_done_whose_commit_was_not_answered() {
     let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
     let wire = Wire::to(&cluster, "UPDATE \"process\"", Duration::ZERO).await;
-    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let gateway = with_stage(&wire).await;
     let api = &gateway.api;
-    api.community("co-op").await;
     api.enable("co-op", "stage", json!({ "url": theatre.uri() }))
         .await;
-    let play = StartProcessRequest {
-        community_id: "co-op".into(),
-        process_type: "stage.play".into(),
-        parameters: object(json!({ "title": "Hamlet" })),
-        request_id: "hamlet".into(),
-        ..Default::default()
-    };
-    let started = loop {
-        match api.start_request(play.clone()).await {
-            // Who reads it afterwards has lost the connection, too.
-            Err(away) if away.code() == Code::Unavailable => {}
-            started => break started.unwrap(),
-        }
-    };
+    let started = started(api, &start("stage.play")).await;
     assert!(wire.was_cut());
     assert_eq!(started.state(), ProcessState::Open);
     let all = ListProcessesRequest::default();
@@ -115,27 +135,13 @@ async fn a_request_id_is_free_whose_claim_was_not_answered() {
     let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stand::plugin()]).await;
     let (api, stand) = (&gateway.api, Stand::open().await);
     stand.enable(api, "co-op").await;
-    let request = StartProcessRequest {
-        community_id: "co-op".into(),
-        process_type: "stand.vote".into(),
-        parameters: object(json!({ "title": "Once?" })),
-        request_id: "r1".into(),
-        ..Default::default()
-    };
+    let request = start("stand.vote");
     assert!(!wire.was_cut());
     let lost = fault(api.start_request(request.clone()).await);
     assert!(wire.was_cut());
     assert_eq!(lost.code, Code::Unavailable, "{lost:?}");
     assert_eq!(stand.heard("POST /start").await, 0);
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match api.start_request(request.clone()).await {
-            Ok(_) => break,
-            // Each connection that was cut is found out by one who asks.
-            Err(away) => assert_eq!(away.code(), Code::Unavailable, "{away:?}"),
-        }
-        assert!(Instant::now() < until, "the database is back");
-    }
+    started(api, &request).await;
     assert_eq!(stand.heard("POST /start").await, 1);
 }
 
@@ -144,19 +150,11 @@ async fn a_request_id_is_free_whose_claim_was_not_answered() {
 async fn an_answer_that_is_still_being_committed_is_kept() {
     let (cluster, theatre) = (Cluster::start(&[]), stage::theatre().await);
     let wire = Wire::until_asked(&cluster, "UPDATE \"request\" SET \"answer\"").await;
-    let gateway = Gateway::start_in(Home::at(wire.url()), |_| (), vec![stage::plugin()]).await;
+    let gateway = with_stage(&wire).await;
     let api = &gateway.api;
-    api.community("co-op").await;
     api.enable("co-op", "stage", json!({ "url": theatre.uri() }))
         .await;
-    for sql in [
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
-            AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$",
-        "CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON request
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()",
-    ] {
-        gateway.home().run(sql).await;
-    }
+    slow_down(gateway.home(), "UPDATE ON request", 1).await;
     let request = PerformActionRequest {
         community_id: "co-op".into(),
         action: "stage.bow".into(),

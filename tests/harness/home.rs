@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
 use metagov::config::Config;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TryGetable};
 use tempfile::TempDir;
 
-use super::postgres;
+use super::{PATIENCE, postgres};
 
 /// The kinds of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +219,17 @@ impl Home {
         rows.iter()
             .map(|row| row.try_get_by_index(0).unwrap())
             .collect()
+    }
+
+    /// Until so many sessions of Postgres wait for a lock.
+    pub(crate) async fn until_waiting(&self, many: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let until = Instant::now() + PATIENCE;
+        while self.ask::<i64>(waiting).await != [many] {
+            assert!(Instant::now() < until, "{many} do not wait for a lock");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -3,19 +3,16 @@
 
 use std::time::Duration;
 
-use metagov_proto::v1::{Installation, UpdateInstallationRequest};
+use metagov_proto::v1::{Installation, Process, UpdateInstallationRequest};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{task::JoinHandle, time::timeout};
 use tonic::{Code, Status};
 
 use super::two_with_stand;
 use crate::{
     acceptance::installed,
-    harness::{Api, Home, PATIENCE, fault, object},
+    harness::{Api, fault, object},
     stand::Stand,
 };
 
@@ -29,15 +26,9 @@ fn moving(api: &Api, it: &Installation, to: &Stand) -> JoinHandle<Result<(), Sta
     tokio::spawn(async move { api.plugins().update_installation(request).await.map(drop) })
 }
 
-/// Until so many wait for a lock.
-async fn wait(home: &Home, many: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let until = Instant::now() + PATIENCE;
-    while home.ask::<i64>(waiting).await != [many] {
-        assert!(Instant::now() < until, "nobody waits");
-        sleep(Duration::from_millis(20)).await;
-    }
+fn starting(api: &Api) -> JoinHandle<Result<Process, Status>> {
+    let api = api.clone();
+    tokio::spawn(async move { api.start("co-op", "stand.vote", json!({})).await })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,9 +39,8 @@ async fn an_installation_does_not_move_while_a_start_is_written_down() {
     let held = database.begin().await.unwrap();
     let lock = "LOCK TABLE process IN SHARE MODE";
     held.execute_unprepared(lock).await.unwrap();
-    let api = first.api.clone();
-    let starting = tokio::spawn(async move { api.start("co-op", "stand.vote", json!({})).await });
-    wait(first.home(), 1).await;
+    let starting = starting(&first.api);
+    first.home().until_waiting(1).await;
     let mut moved = moving(&second.api, &it, &other);
     let too_early = timeout(Duration::from_secs(1), &mut moved).await;
     held.rollback().await.unwrap();
@@ -72,10 +62,9 @@ async fn a_start_goes_to_where_its_installation_has_moved() {
     let lock = "SELECT id FROM installation FOR UPDATE";
     held.execute_unprepared(lock).await.unwrap();
     let moved = moving(&second.api, &it, &other);
-    wait(first.home(), 1).await;
-    let api = first.api.clone();
-    let starting = tokio::spawn(async move { api.start("co-op", "stand.vote", json!({})).await });
-    wait(first.home(), 2).await;
+    first.home().until_waiting(1).await;
+    let starting = starting(&first.api);
+    first.home().until_waiting(2).await;
     held.rollback().await.unwrap();
     moved.await.unwrap().unwrap();
     starting.await.unwrap().unwrap();

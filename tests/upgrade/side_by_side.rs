@@ -141,13 +141,7 @@ async fn a_start_that_is_killed_half_way_leaves_whole_steps_for_the_next() {
     other.execute_unprepared(same).await.unwrap();
     let mut command = Binary::command(&["migrate"]);
     let mut killed = home.let_in(&mut command).spawn().unwrap();
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let until = Instant::now() + PATIENCE;
-    while home.ask::<i64>(waiting).await != [1] {
-        assert!(Instant::now() < until, "it does not come so far");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    home.until_waiting(1).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
     other.rollback().await.unwrap();
