@@ -76,7 +76,8 @@ pub struct Config {
     /// After what silence another gateway takes over what one does. Default 5s. 1s to 1m.
     ///
     /// Only where several gateways use one Postgres: each says five times within this time
-    /// that it lives. Where it takes long to say so, it is four times as long as that takes.
+    /// that it lives. Where it takes long to say so, it is four times as long
+    /// as that takes, a minute at most.
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| values::duration(text, Duration::from_secs(1), MINUTE), default_value = "5s")]
     pub replica_lease: Duration,
 

@@ -40,8 +40,8 @@ use crate::{
 pub(super) const MAX_ATTEMPTS: i32 = 10;
 /// How long it is tried to close a process whose close_time has come.
 const CLOSE_FOR: Duration = Duration::from_secs(24 * 3600);
-/// How often at least: a gateway that was away for a day has not tried yet. On time it is
-/// half as much again in that day, so the rest takes most of a day, too.
+/// How often at least: a gateway that was away for a day has not tried yet. Who is on time
+/// tries about 150 times in that day.
 const CLOSE_TRIES: i64 = 100;
 /// The shortest and the longest time between two tries.
 const FIRST_AGAIN: Duration = Duration::from_secs(1);
@@ -189,9 +189,8 @@ impl Gateway {
         self.fail_start(id, message, under).await.map(drop)
     }
 
-    /// Closes a process whose close_time has come; tries so for a day.
-    /// Nothing is left to do if the process is gone, but if its plugin or its installation
-    /// is: then the process stays due.
+    /// Closes a process whose close_time has come; tries so for a day. A process that is
+    /// gone is done with; one whose plugin or installation is gone stays due.
     async fn close_due(self: &Arc<Self>, id: ProcessId, under: Under) -> Result<()> {
         let closed = match self.close(id, "its close_time has come", under).await {
             // The platform closes it by itself: ask whether it has.
